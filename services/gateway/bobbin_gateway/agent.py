@@ -1,0 +1,77 @@
+"""What an agent is given and what it gives back.
+
+An agent is any object with a ``respond`` method that turns a :class:`Turn` into ChatKit events.
+It never touches HTTP, the store or the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from msgspec import Struct
+
+from bobbin_protocol.events import ThreadStreamEvent
+from bobbin_protocol.ids import IdKind, new_id
+from bobbin_protocol.items import ThreadItem, UserMessageItem
+from bobbin_protocol.store.turns import Usage
+from bobbin_protocol.threads import ThreadMetadata
+
+
+class Turn(Struct, kw_only=True):
+    """One turn, as its agent sees it."""
+
+    id: str
+    owner_id: str
+    thread: ThreadMetadata
+    """An agent may change title, status or metadata: the change is stored and sent as `thread.updated`."""
+    history: list[ThreadItem]
+    """The thread's last items, oldest first, the message to answer included, hidden items too."""
+    message: UserMessageItem | None
+    """What the user just said (or said again by retry)."""
+    model: str | None = None
+    """The model that the client chose among those on offer."""
+    locale: str | None = None
+    """The client's ``Accept-Language``, as sent."""
+    usage: Usage | None = None
+    """Set by the agent; stored with the turn."""
+
+    def new_id(self, kind: IdKind) -> str:
+        """An id for a new item of this turn. Provider ids are not unique and must not be used."""
+        return new_id(kind)
+
+
+class Agent(Protocol):
+    """Answers turns."""
+
+    def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:
+        """Yield the events of the answer, as they come to be.
+
+        Items are announced by ``thread.item.added`` (or come whole in ``thread.item.done``); those that are
+        not done when the turn is cancelled or fails are kept as far as they got.
+        """
+        ...
+
+
+class TitlingAgent(Protocol):
+    """An agent that also names threads."""
+
+    async def title(self, turn: Turn) -> str | None:
+        """A short title for the thread, from its first message; None when there is none to give."""
+        ...
+
+
+class AgentError(Exception):
+    """An agent could not go on: whose fault it is does not matter, what to tell the user does.
+
+    Args:
+        message: One or two sentences for the user.
+        allow_retry: Whether the client offers to try again.
+        detail: For the log; never shown.
+    """
+
+    def __init__(self, message: str, *, allow_retry: bool, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.allow_retry = allow_retry
+        self.detail = detail

@@ -1,0 +1,38 @@
+"""The body of every error answer of both services: an RFC 9457 problem."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bobbin_protocol.wire import Wire
+
+MEDIA_TYPE = "application/problem+json"
+
+ProblemCode = Literal[
+    "invalid_request",  # 400, 422: the request itself is wrong; `field` names what
+    "unauthorized",  # 401
+    "not_found",  # 404: absent, or another owner's: the two look the same
+    "method_not_allowed",  # 405
+    "conflict",  # 409: an id is taken, or a turn has already ended otherwise
+    "thread_locked",  # 409: the thread takes no messages for now
+    "thread_closed",  # 409: the thread takes no messages any more
+    "too_large",  # 413
+    "unsupported_media_type",  # 415
+    "too_many_requests",  # 429
+    "internal",  # 500
+    "unavailable",  # 503: the store or its database is away; worth another try
+]
+
+
+class Problem(Wire):
+    """What went wrong, for people (`title`, `detail`) and for programs (`status`, `code`, `field`)."""
+
+    title: str
+    status: int
+    code: ProblemCode
+    detail: str
+    """One sentence for the caller. Never holds internals or another owner's data."""
+    message: str
+    """The same sentence again: chatkit.js shows this member of a failed answer."""
+    field: str | None = None
+    """JSON path (``$.params.thread_id``), header or query parameter at fault."""
