@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
@@ -106,7 +107,7 @@ class TurnRecord(Wire):
     id: str
     thread_id: str
     state: TurnState
-    started_at: str
-    ended_at: str | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
     usage: Usage | None = None
     error: str | None = None
