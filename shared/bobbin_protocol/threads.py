@@ -1,0 +1,54 @@
+"""Threads and their states (reference: ``types.py``, "THREAD TYPES")."""
+
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta
+
+from bobbin_protocol.items import ThreadItem
+from bobbin_protocol.pages import Page
+from bobbin_protocol.wire import Wire, always, utc
+
+Title: TypeAlias = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
+"""A title as callers send it: up to 500 characters, none of them NUL (which PostgreSQL can't keep)."""
+
+
+class ActiveStatus(Wire, tag="active"):
+    pass
+
+
+class LockedStatus(Wire, tag="locked"):
+    """No new messages for now; the reason stands in the composer."""
+
+    reason: str | None = None
+
+
+class ClosedStatus(Wire, tag="closed"):
+    """No new messages any more; the reason stands in a banner."""
+
+    reason: str | None = None
+
+
+ThreadStatus: TypeAlias = ActiveStatus | LockedStatus | ClosedStatus
+
+
+class ThreadMetadata(Wire):
+    """A thread without its items."""
+
+    title: str | None = None
+    id: str
+    created_at: datetime
+    status: ThreadStatus = always(ActiveStatus)
+    allowed_image_domains: list[str] | None = None
+    """Hosts that images in Markdown may come from; any when absent."""
+    metadata: dict[str, Any] = always(dict)
+    """For the server side only: clients always get an empty object."""
+
+    def __post_init__(self) -> None:
+        self.created_at = utc(self.created_at)
+
+
+class Thread(ThreadMetadata):
+    """A thread with a page of its items."""
+
+    items: Page[ThreadItem]
