@@ -10,7 +10,7 @@ from bobbin_protocol.wire import Wire
 
 
 class NewFeedback(Wire):
-    """``POST``: one opinion on each of these items; a later one replaces an earlier one. 404 for an unknown item."""
+    """``POST``: one opinion on each of these items; it replaces an earlier one. 404 for an unknown item."""
 
     item_ids: list[Id]
     kind: FeedbackKind

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from bobbin_protocol.attachments import Attachment
+from bobbin_protocol.items import StoredItem
 from bobbin_protocol.store.feedback import Feedback
-from bobbin_protocol.store.items import StoredItem
 from bobbin_protocol.store.turns import TurnRecord
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import Wire

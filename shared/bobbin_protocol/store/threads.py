@@ -8,9 +8,10 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from bobbin_protocol.ids import Id
+from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
-from bobbin_protocol.store.items import StoredItem
-from bobbin_protocol.threads import ThreadMetadata, ThreadStatus, Title
+from bobbin_protocol.requests import Title
+from bobbin_protocol.threads import ThreadMetadata, ThreadStatus
 from bobbin_protocol.wire import Wire, always
 
 
@@ -28,9 +29,9 @@ class NewThread(Wire):
 class ThreadChange(Wire):
     """``PATCH /v1/threads/{thread_id}``: fields left out stay, a null title is removed."""
 
-    title: Title | None | UnsetType = UNSET
+    title: Title | UnsetType | None = UNSET
     status: ThreadStatus | UnsetType = UNSET
-    allowed_image_domains: list[str] | None | UnsetType = UNSET
+    allowed_image_domains: list[str] | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from bobbin_protocol.ids import Id
-from bobbin_protocol.items import UserMessageItem
-from bobbin_protocol.store.items import StoredItem
+from bobbin_protocol.items import StoredItem, UserMessageItem
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import Wire, always
@@ -18,7 +17,7 @@ TurnState = Literal["running", "completed", "cancelled", "failed", "interrupted"
 EndState = Literal["completed", "cancelled", "failed", "interrupted"]
 
 
-class CreateThread(Wire, tag_field="type", tag="create_thread"):
+class CreateThread(Wire, tag="create_thread"):
     """Make the turn's thread and put the message into it."""
 
     message: UserMessageItem
@@ -26,14 +25,14 @@ class CreateThread(Wire, tag_field="type", tag="create_thread"):
     attachment_ids: list[Id] = always(list)
 
 
-class AddUserMessage(Wire, tag_field="type", tag="add_user_message"):
+class AddUserMessage(Wire, tag="add_user_message"):
     """Append the message to the turn's thread."""
 
     message: UserMessageItem
     attachment_ids: list[Id] = always(list)
 
 
-class RetryAfterItem(Wire, tag_field="type", tag="retry_after_item"):
+class RetryAfterItem(Wire, tag="retry_after_item"):
     """Remove every item after this user message, then answer it again."""
 
     item_id: Id
