@@ -16,12 +16,13 @@ from bobbin_protocol.actions import Action
 from bobbin_protocol.ids import Id
 from bobbin_protocol.items import InferenceOptions, UserMessageContent
 from bobbin_protocol.structured_input import StructuredInputSubmission
-from bobbin_protocol.threads import Title
 from bobbin_protocol.wire import Wire, always
 
 Order: TypeAlias = Literal["asc", "desc"]
 Limit: TypeAlias = Annotated[int, Meta(ge=0)]
 """How many at most; 0 means the server's default, as in the reference, and the server caps it."""
+Title: TypeAlias = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
+"""Up to 500 characters, none of them NUL (which PostgreSQL can't keep)."""
 FileName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[^\x00]*\Z")]
 MimeType: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]*\Z")]
 FeedbackKind: TypeAlias = Literal["positive", "negative"]

@@ -1,16 +1,11 @@
 """Threads and their states (reference: ``types.py``, "THREAD TYPES")."""
 
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
-
-from msgspec import Meta
+from typing import Any, TypeAlias
 
 from bobbin_protocol.items import ThreadItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.wire import Wire, always, utc
-
-Title: TypeAlias = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
-"""A title as callers send it: up to 500 characters, none of them NUL (which PostgreSQL can't keep)."""
 
 
 class ActiveStatus(Wire, tag="active"):
