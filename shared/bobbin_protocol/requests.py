@@ -234,7 +234,7 @@ class AudioInput(Wire):
         return self.mime_type.split(";", 1)[0]
 
 
-class InvalidRequest(Exception):  # noqa: N818 (it is the request that is invalid)
+class InvalidRequest(Exception):
     """The caller sent a body that is no ChatKit request.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 Data stays bytes in both directions: it is JSON, encoded or decoded by msgspec right before or after.
 
-The encoder writes what chatkit.js reads without mishap: ``id:`` in the block of its data, no ``event:`` lines,
+The encoder writes what chatkit.js reads without mishap: ``id:`` beside its ``data:``, no ``event:`` lines,
 and a keep-alive that ends with a single newline, because its parser takes a comment with a blank line for an
 empty message (Azure/fetch-event-source, issue 15).
 """
@@ -49,7 +49,7 @@ class SSEEvent(msgspec.Struct, frozen=True, gc=False):
     """The last id seen up to here, in this event or an earlier one."""
 
 
-class EventTooLarge(Exception):  # noqa: N818 (it is the event that is too large)
+class EventTooLarge(Exception):
     """The sender's event is longer than the parser allows, or never ends. The stream can't be read on.
 
     Attributes:
@@ -62,10 +62,10 @@ class EventTooLarge(Exception):  # noqa: N818 (it is the event that is too large
 
 
 class SSEParser:
-    """Finds the events in a stream of bytes. The events do not depend on how the stream is cut.
+    """Finds the events in a stream of bytes, however it is cut.
 
-    Lines end with LF, CR or CRLF and with nothing else. An event that the stream breaks off is dropped, as the
-    standard asks, unless ``finish`` is called.
+    Lines end with LF, CR or CRLF and with nothing else. An event that the stream breaks off is dropped, as
+    the standard asks, unless ``finish`` is called.
 
     Attributes:
         last_id: the last ``id`` seen; empty at first.
