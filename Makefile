@@ -1,0 +1,45 @@
+# Everything runs in .venv, made here from uv.lock. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+UV     := $(VENV)/bin/uv
+SYNCED := $(VENV)/.synced
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: $(SYNCED)  ## Start PostgreSQL, store, model and gateway on this machine
+	@exec $(VENV)/bin/python services/run.py
+
+test: $(SYNCED)  ## Run all tests (T=path picks some)
+	$(VENV)/bin/pytest $(T)
+
+check: $(SYNCED)  ## Lint, format, types and import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+
+format: $(SYNCED)  ## Mend what can be mended automatically
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(SYNCED)  ## Measure cost and speed beside the reference stack
+	$(VENV)/bin/python -m tests.bench
+
+clean:  ## Remove what was built; data in .data stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# uv comes from PyPI into our own .venv, so that a machine needs nothing but Python and make.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("Bobbin needs Python 3.11 or later; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+$(SYNCED): $(UV) pyproject.toml uv.lock shared/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
+	UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
+	@touch $@

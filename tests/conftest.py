@@ -1,0 +1,32 @@
+"""What every test may use, whatever its level."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip for want of something outside the project; where nothing may be missing (CI), fail."""
+    if os.environ.get("BOBBIN_REQUIRE_ALL"):
+        pytest.fail(f"{what}, and BOBBIN_REQUIRE_ALL is set")
+    pytest.skip(what)
+
+
+def require_or_skip(*, there: bool, what: str) -> None:
+    """Go on only if it is there."""
+    if not there:
+        missing(what)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recorded provider streams."""
+    require_or_skip(there=RECORDINGS.is_dir(), what="no recorded streams at ../shared/recordings")
+    return RECORDINGS
