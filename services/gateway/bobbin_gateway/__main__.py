@@ -1,0 +1,71 @@
+"""Starts the gateway: ``python -m bobbin_gateway``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+from litestar import Litestar
+
+from bobbin_gateway.app import create_app, load_agent
+from bobbin_gateway.logs import configure_logs
+from bobbin_gateway.settings import Settings
+from bobbin_protocol.settings import BrokenSettings, read_settings
+
+
+def app() -> Litestar:
+    """The application of one worker process; granian calls it there."""
+    configure_logs()
+    return create_app(read_settings(Settings, os.environ))
+
+
+def main() -> None:
+    """Serve until SIGINT or SIGTERM."""
+    try:
+        settings = read_settings(Settings, os.environ)
+        if settings.gateway_agent:
+            load_agent(settings.gateway_agent)
+        _check_port(settings.gateway_host, settings.gateway_port)
+    except (BrokenSettings, ValueError, OSError) as error:
+        sys.exit(f"gateway: {error}")
+    Server(
+        "bobbin_gateway.__main__:app",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=settings.gateway_host,
+        port=settings.gateway_port,
+        workers=settings.gateway_workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.auto,
+        websockets=False,
+        backpressure=_MOST_STREAMS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=int(settings.shutdown_grace_s + _STOPPING_S),
+        log_level=LogLevels.warning,
+        process_name=None,
+    ).serve()
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on {host}:{port} (GATEWAY_HOST, GATEWAY_PORT): {error.strerror}"
+            ) from error
+
+
+_MOST_STREAMS = 65_536
+"""Requests at once in one worker; granian counts an open stream as one."""
+_STOPPING_S = 10
+"""What storing the last answers may take after the grace period."""
+
+if __name__ == "__main__":
+    main()

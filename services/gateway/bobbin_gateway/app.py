@@ -1,0 +1,75 @@
+"""The composition root: everything the gateway needs is opened here, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import cast
+
+from litestar import Litestar
+
+from bobbin_gateway.agent import Agent, TitlingAgent
+from bobbin_gateway.auth import authenticator
+from bobbin_gateway.gateway import Gateway
+from bobbin_gateway.http.chatkit import chatkit
+from bobbin_gateway.http.health import live, ready
+from bobbin_gateway.http.problems import problem_response
+from bobbin_gateway.openai_agent.agent import open_agent
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.store import open_store
+from bobbin_gateway.turns.engine import TurnEngine
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The gateway as an ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(
+                open_store(settings.store_url, settings.store_token, settings.store_timeout_s)
+            )
+            agent, titling_agent = await _open_agents(settings, stack)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            engine = TurnEngine(
+                agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
+            )
+            stack.push_async_callback(engine.close)
+            app.state["gateway"] = Gateway(
+                settings=settings, store=store, engine=engine, authenticator=authenticator(settings)
+            )
+            yield
+
+    return Litestar(
+        [chatkit, live, ready],
+        lifespan=[lifespan],
+        exception_handlers={Exception: problem_response},
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
+    if settings.gateway_agent:
+        return load_agent(settings.gateway_agent), None
+    agent = await stack.enter_async_context(open_agent(settings))
+    return agent, agent if settings.title_model else None
+
+
+def load_agent(path: str) -> Agent:
+    """The agent at ``package.module:object``.
+
+    Raises:
+        ValueError: There is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        agent = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"GATEWAY_AGENT={path}: {error}") from error
+    if not callable(getattr(agent, "respond", None)):
+        raise ValueError(f"GATEWAY_AGENT={path}: it has no method 'respond'")
+    return cast("Agent", agent)

@@ -1,0 +1,119 @@
+"""Who is calling: from the request's headers to the owner of the data."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import jwt
+from litestar.connection import Request
+from litestar.datastructures import State
+
+from bobbin_gateway.settings import Settings
+
+HttpRequest = Request[Any, Any, State]
+
+LOCAL_OWNER = "local"
+"""The one owner of everything under ``AUTH=none``."""
+
+
+class Unauthorized(Exception):
+    """The caller is not known, or its credentials are no longer good. The text is fit for the caller."""
+
+
+class Authenticator(Protocol):
+    """Finds the owner behind a request."""
+
+    async def owner_of(self, request: HttpRequest) -> str:
+        """The owner's id.
+
+        Raises:
+            Unauthorized: There is none.
+        """
+        ...
+
+
+class Anonymous:
+    """Everyone is the same local owner; `Settings` allows it on loopback only."""
+
+    async def owner_of(self, request: HttpRequest) -> str:  # noqa: ARG002 (the protocol has it)
+        """The local owner."""
+        return LOCAL_OWNER
+
+
+class JsonWebToken:
+    """The owner is the ``sub`` of a signed token, in a bearer header or an httpOnly cookie.
+
+    A browser sends cookies whoever made the page ask, so a request with a cookie must come from an allowed
+    Origin (CWE-352).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._origins = frozenset(filter(None, map(str.strip, settings.allowed_origins.split(","))))
+        self._keys = jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
+
+    async def owner_of(self, request: HttpRequest) -> str:
+        """The token's subject."""
+        claims = await self._claims(self._token(request))
+        owner_id = claims.get("sub")
+        if not isinstance(owner_id, str) or not _is_owner_id(owner_id):
+            raise Unauthorized("The token names no subject")
+        return owner_id
+
+    def _token(self, request: HttpRequest) -> str:
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and credentials:
+            return credentials.strip()
+        cookie = request.cookies.get(self._settings.jwt_cookie)
+        if cookie is None:
+            raise Unauthorized("Please sign in")
+        self._check_origin(request)
+        return cookie
+
+    def _check_origin(self, request: HttpRequest) -> None:
+        origin = request.headers.get("origin")
+        if origin is None or origin in self._origins:
+            return
+        if urlsplit(origin).netloc != request.headers.get("host"):
+            raise Unauthorized("This origin may not use the session's cookie")
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        settings = self._settings
+        try:
+            key, algorithms = await self._key(token)
+            return jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                audience=settings.jwt_audience or None,
+                issuer=settings.jwt_issuer or None,
+                options={"require": ["sub", "exp"], "verify_aud": bool(settings.jwt_audience)},
+                leeway=_LEEWAY_S,
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise Unauthorized("The session has expired; please sign in again") from error
+        except jwt.PyJWTError as error:
+            raise Unauthorized("The token is not valid") from error
+
+    async def _key(self, token: str) -> tuple[Any, list[str]]:
+        if self._keys is None:
+            return self._settings.jwt_secret, ["HS256"]
+        # PyJWT fetches keys with blocking I/O, and keeps them
+        key = await asyncio.to_thread(self._keys.get_signing_key_from_jwt, token)
+        return key, ["RS256", "ES256", "EdDSA"]
+
+
+_LEEWAY_S = 30
+"""How far clocks may differ."""
+_MAX_OWNER_ID = 256
+
+
+def _is_owner_id(text: str) -> bool:
+    return 0 < len(text) <= _MAX_OWNER_ID and text.isprintable() and text.isascii()
+
+
+def authenticator(settings: Settings) -> Authenticator:
+    """The authenticator that ``AUTH`` asks for."""
+    return JsonWebToken(settings) if settings.auth == "jwt" else Anonymous()

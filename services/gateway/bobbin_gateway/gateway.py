@@ -1,0 +1,26 @@
+"""What a running gateway consists of, for the handlers that need it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from msgspec import Struct
+
+from bobbin_gateway.auth import Authenticator, HttpRequest
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.store import Store
+from bobbin_gateway.turns.engine import TurnEngine
+
+
+class Gateway(Struct, frozen=True, kw_only=True):
+    """Opened by `app.create_app` when the process starts, and closed with it."""
+
+    settings: Settings
+    store: Store
+    engine: TurnEngine
+    authenticator: Authenticator
+
+
+def gateway_of(request: HttpRequest) -> Gateway:
+    """The gateway that serves this request."""
+    return cast("Gateway", request.app.state["gateway"])

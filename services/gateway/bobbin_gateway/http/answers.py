@@ -1,0 +1,97 @@
+"""JSON requests: each one is one call to the store and one document back."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from bobbin_gateway.gateway import Gateway
+from bobbin_gateway.turns.running import thread_for_client
+from bobbin_protocol.items import StoredItem, for_client
+from bobbin_protocol.pages import Page
+from bobbin_protocol.requests import (
+    AttachmentsCreateReq,
+    AttachmentsDeleteReq,
+    InputTranscribeReq,
+    InvalidRequest,
+    ItemsFeedbackReq,
+    ItemsListReq,
+    NonStreamingReq,
+    ThreadsDeleteReq,
+    ThreadsGetByIdReq,
+    ThreadsListReq,
+    ThreadsSyncCustomActionReq,
+    ThreadsUpdateReq,
+)
+from bobbin_protocol.store.feedback import NewFeedback
+from bobbin_protocol.store.threads import ThreadChange
+from bobbin_protocol.threads import ThreadMetadata
+from bobbin_protocol.wire import encode_json
+
+_EMPTY = b"{}"
+
+
+class _ThreadAnswer(ThreadMetadata):
+    """A `Thread` whose items are as the store keeps them, with fields that this version may not know."""
+
+    items: Page[StoredItem]
+
+
+async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> bytes:
+    """The answer's body.
+
+    Raises:
+        InvalidRequest: This server has no such ability.
+        StoreRefused: No such thread, item or cursor.
+        StoreUnavailable: The store cannot be reached.
+    """
+    store = gateway.store
+    match request:
+        case ThreadsGetByIdReq(params=params):
+            found = await store.get_thread(owner_id, params.thread_id)
+            return encode_json(_with_items(found.thread, found.items))
+        case ThreadsListReq(params=params):
+            threads = await store.list_threads(owner_id, params.limit, params.order, params.after)
+            data = [thread_for_client(thread) for thread in threads.data]
+            return encode_json(Page(data=data, has_more=threads.has_more, after=threads.after))
+        case ItemsListReq(params=params):
+            items = await store.list_items(
+                owner_id, params.thread_id, params.limit, params.order, params.after
+            )
+            return encode_json(_items_for_client(items))
+        case ThreadsUpdateReq(params=params):
+            changed = await store.change_thread(owner_id, params.thread_id, ThreadChange(title=params.title))
+            return encode_json(thread_for_client(changed))
+        case ThreadsDeleteReq(params=params):
+            await gateway.engine.interrupt(owner_id, params.thread_id)
+            await store.delete_thread(owner_id, params.thread_id)
+            return _EMPTY
+        case ItemsFeedbackReq(params=params):
+            feedback = NewFeedback(item_ids=params.item_ids, kind=params.kind)
+            await store.add_feedback(owner_id, params.thread_id, feedback)
+            return _EMPTY
+        case AttachmentsDeleteReq(params=params):
+            await store.delete_attachment(owner_id, params.attachment_id)
+            return _EMPTY
+        case AttachmentsCreateReq():
+            raise InvalidRequest("This server takes no attachments")
+        case InputTranscribeReq():
+            raise InvalidRequest("This server does not transcribe speech")
+        case ThreadsSyncCustomActionReq():
+            raise InvalidRequest("This server handles no actions")
+        case _:
+            assert_never(request)
+
+
+def _with_items(thread: ThreadMetadata, items: Page[StoredItem]) -> _ThreadAnswer:
+    return _ThreadAnswer(
+        id=thread.id,
+        title=thread.title,
+        created_at=thread.created_at,
+        status=thread.status,
+        allowed_image_domains=thread.allowed_image_domains,
+        items=_items_for_client(items),
+    )
+
+
+def _items_for_client(items: Page[StoredItem]) -> Page[StoredItem]:
+    return Page(data=[for_client(item) for item in items.data], has_more=items.has_more, after=items.after)

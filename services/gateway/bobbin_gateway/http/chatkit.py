@@ -1,0 +1,113 @@
+"""``POST /chatkit``: the one endpoint of the ChatKit protocol."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from litestar import Response, post
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
+
+from bobbin_gateway.auth import HttpRequest
+from bobbin_gateway.gateway import Gateway, gateway_of
+from bobbin_gateway.http.answers import answer
+from bobbin_gateway.http.event_stream import ErrorStream, TurnStream
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.store import StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.outcome import refusal_event
+from bobbin_protocol.events import ErrorEvent
+from bobbin_protocol.ids import new_id
+from bobbin_protocol.items import UserMessageItem
+from bobbin_protocol.requests import (
+    InvalidRequest,
+    StreamingReq,
+    ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
+    ThreadsRetryAfterItemReq,
+    UserMessageInput,
+    decode_request,
+    is_streaming,
+)
+from bobbin_protocol.store.turns import AddUserMessage, CreateThread, RetryAfterItem, TurnInput
+
+
+@post("/chatkit", status_code=200)
+async def chatkit(request: HttpRequest) -> ASGIApp:
+    """Answer any ChatKit request: with a stream of events, or with one JSON document."""
+    _check_media_type(request)
+    gateway = gateway_of(request)
+    owner_id = await gateway.authenticator.owner_of(request)
+    decoded = decode_request(await request.body())
+    if is_streaming(decoded):
+        return await _stream(gateway, owner_id, decoded, request)
+    body = await answer(gateway, owner_id, decoded)
+    response = Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+    return response.to_asgi_response(app=None, request=request)
+
+
+async def _stream(gateway: Gateway, owner_id: str, decoded: StreamingReq, request: HttpRequest) -> ASGIApp:
+    opened = _open(decoded, gateway.settings)
+    if opened is None:
+        return ErrorStream(ErrorEvent(message="This server does not handle this kind of request."))
+    thread_id, turn_input, model = opened
+    try:
+        running = await gateway.engine.begin(
+            owner_id, thread_id, turn_input, model=model, locale=request.headers.get("accept-language")
+        )
+    except (StoreRefused, StoreUnavailable) as error:
+        if _is_strict(request):
+            raise
+        return ErrorStream(refusal_event(error))
+    return TurnStream(gateway.engine, running, gateway.settings.keepalive_s)
+
+
+def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, str | None] | None:
+    """What the request asks of a turn: its thread, its input, its model. None for a type not served yet."""
+    match decoded:
+        case ThreadsCreateReq(params=params):
+            thread_id = new_id("thread")
+            message = _message(params.input, thread_id)
+            turn_input = CreateThread(message=message, attachment_ids=params.input.attachments)
+            return thread_id, turn_input, _model(params.input, settings)
+        case ThreadsAddUserMessageReq(params=params):
+            message = _message(params.input, params.thread_id)
+            turn_input = AddUserMessage(message=message, attachment_ids=params.input.attachments)
+            return params.thread_id, turn_input, _model(params.input, settings)
+        case ThreadsRetryAfterItemReq(params=params):
+            return params.thread_id, RetryAfterItem(item_id=params.item_id), None
+        case _:
+            return None
+
+
+def _message(user_input: UserMessageInput, thread_id: str) -> UserMessageItem:
+    return UserMessageItem(
+        id=new_id("message"),
+        thread_id=thread_id,
+        created_at=datetime.now(UTC),
+        content=user_input.content,
+        quoted_text=user_input.quoted_text,
+        inference_options=user_input.inference_options,
+    )
+
+
+def _model(user_input: UserMessageInput, settings: Settings) -> str | None:
+    """The model that the client asked for, if it is on offer."""
+    model = user_input.inference_options.model
+    if model is None or model in settings.offered_models or "*" in settings.offered_models:
+        return model
+    raise InvalidRequest(f"The model {model!r} is not on offer", "params.input.inference_options.model")
+
+
+def _check_media_type(request: HttpRequest) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES:
+        raise HTTPException(status_code=415, detail=f"Send JSON, not {media_type}")
+
+
+def _is_strict(request: HttpRequest) -> bool:
+    """RFC 7240, section 4.4: the caller wants failures as HTTP errors."""
+    return "handling=strict" in request.headers.get("prefer", "").replace(" ", "").lower()
+
+
+_MEDIA_TYPES = frozenset({"", "application/json", "text/plain", "application/x-www-form-urlencoded"})
+"""What JSON arrives as: the last two from `curl -d` and from pages that spare themselves a preflight."""

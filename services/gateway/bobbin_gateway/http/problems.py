@@ -1,0 +1,64 @@
+"""Errors before the first byte of an answer: one table from what happened to an RFC 9457 problem."""
+
+from __future__ import annotations
+
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException
+
+from bobbin_gateway.auth import HttpRequest, Unauthorized
+from bobbin_gateway.store import StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.outcome import UNAVAILABLE
+from bobbin_protocol.problem import MEDIA_TYPE, Problem, ProblemCode
+from bobbin_protocol.requests import InvalidRequest
+from bobbin_protocol.wire import encode_json
+
+log = structlog.get_logger()
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the caller is told about an error."""
+    match error:
+        case InvalidRequest():
+            return _problem(400, "Invalid request", "invalid_request", str(error), field=error.field)
+        case Unauthorized():
+            return _problem(401, "Unauthorized", "unauthorized", str(error))
+        case StoreRefused():
+            return error.problem
+        case StoreUnavailable():
+            return _problem(503, "Unavailable", "unavailable", UNAVAILABLE)
+        case HTTPException():
+            title, code = _HTTP.get(error.status_code, ("Invalid request", "invalid_request"))
+            return _problem(error.status_code, title, code, error.detail)
+        case _:
+            return _problem(500, "Internal error", "internal", "Something went wrong on our side")
+
+
+def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for everything."""
+    problem = problem_of(error)
+    if problem.status >= _SERVER_FAULT:
+        expected = isinstance(error, StoreUnavailable)
+        log.error(
+            "request failed", path=request.url.path, reason=str(error), exc_info=None if expected else error
+        )
+    headers = {"Cache-Control": "no-store"}
+    if problem.code in {"unavailable", "too_many_requests"}:
+        headers["Retry-After"] = "1"
+    if problem.code == "unauthorized":
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(encode_json(problem), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _problem(status: int, title: str, code: ProblemCode, detail: str, *, field: str | None = None) -> Problem:
+    return Problem(title=title, status=status, code=code, detail=detail, message=detail, field=field)
+
+
+_SERVER_FAULT = 500
+_HTTP: dict[int, tuple[str, ProblemCode]] = {
+    404: ("Not found", "not_found"),
+    405: ("Method not allowed", "method_not_allowed"),
+    413: ("Too large", "too_large"),
+    415: ("Unsupported media type", "unsupported_media_type"),
+    500: ("Internal error", "internal"),
+}

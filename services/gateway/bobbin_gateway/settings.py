@@ -1,0 +1,131 @@
+"""The gateway's settings, read once from the environment."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every setting of the gateway; the variable has the field's name in capitals."""
+
+    gateway_host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
+    gateway_port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on")] = 8000
+    gateway_workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes")] = 1
+
+    store_url: Annotated[str, Meta(description="Where the store is")] = "http://127.0.0.1:8001"
+    store_token: Annotated[str, Meta(min_length=16, description="The store's service token")]
+    store_timeout_s: Annotated[float, Meta(gt=0, description="Longest wait for one call to the store, s")] = (
+        10.0
+    )
+    store_retry_s: Annotated[
+        float, Meta(ge=0, description="How long a finished answer waits for a store that is away, s")
+    ] = 60.0
+
+    auth: Annotated[
+        Literal["none", "jwt"],
+        Meta(description="Who the user is: `none`, one local owner; `jwt`, the `sub` of a JSON Web Token"),
+    ] = "none"
+    allow_anonymous: Annotated[
+        bool,
+        Meta(
+            description="Allow `AUTH=none` on an address that is not loopback: someone else guards the door"
+        ),
+    ] = False
+    jwt_secret: Annotated[str, Meta(description="`AUTH=jwt`: the HS256 secret, 32 bytes or more")] = ""
+    jwt_jwks_url: Annotated[str, Meta(description="`AUTH=jwt`: where the RS256, ES256 or EdDSA keys are")] = (
+        ""
+    )
+    jwt_audience: Annotated[str, Meta(description="`AUTH=jwt`: required `aud`, when set")] = ""
+    jwt_issuer: Annotated[str, Meta(description="`AUTH=jwt`: required `iss`, when set")] = ""
+    jwt_cookie: Annotated[
+        str, Meta(description="`AUTH=jwt`: the httpOnly cookie that may carry the token")
+    ] = "session"
+    allowed_origins: Annotated[
+        str, Meta(description="Origins that may send cookies, besides the gateway's own (comma separated)")
+    ] = ""
+
+    gateway_agent: Annotated[
+        str, Meta(description="An agent of your own, `package.module:object`; empty: the built-in one")
+    ] = ""
+    openai_api_key: Annotated[str, Meta(description="As the openai package reads it")] = ""
+    openai_base_url: Annotated[str, Meta(description="As the openai package reads it")] = ""
+    model: Annotated[str, Meta(description="The model that answers")] = "gpt-5-mini"
+    model_api: Annotated[
+        Literal["responses", "chat"], Meta(description="Dialect: `responses` or `chat` (Chat Completions)")
+    ] = "responses"
+    models: Annotated[
+        str,
+        Meta(
+            description="Models a client may choose by `inference_options.model` (comma separated; `*`: any)"
+        ),
+    ] = ""
+    title_model: Annotated[
+        str, Meta(description="Model that names threads; empty: the first words name them")
+    ] = ""
+    instructions: Annotated[str, Meta(description="System instructions of the built-in agent")] = (
+        "You are a helpful assistant. Answer in Markdown."
+    )
+    history_items: Annotated[
+        int, Meta(ge=1, le=1000, description="Most items of a thread that a model gets to see")
+    ] = 200
+    history_tokens: Annotated[
+        int, Meta(ge=100, description="Most tokens of a thread that a model gets to see (estimated)")
+    ] = 60_000
+
+    first_token_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest wait for an agent's first event, s")
+    ] = 60.0
+    silence_timeout_s: Annotated[float, Meta(gt=0, description="Longest silence of an agent, s")] = 60.0
+    turn_timeout_s: Annotated[float, Meta(gt=0, description="Longest turn, s")] = 120.0
+    title_wait_s: Annotated[
+        float, Meta(ge=0, description="How long a finished answer waits for its thread's title, s")
+    ] = 2.0
+    cancel_grace_s: Annotated[
+        float, Meta(ge=0, description="How long a turn outlives the loss of its last reader, s")
+    ] = 0.0
+    shutdown_grace_s: Annotated[
+        float, Meta(ge=0, description="How long running turns may go on after a request to stop, s")
+    ] = 10.0
+    keepalive_s: Annotated[float, Meta(gt=0, description="Silence on a stream before a keep-alive, s")] = 15.0
+    max_output_bytes: Annotated[int, Meta(ge=1024, description="Largest answer, bytes of its events")] = (
+        16_777_216
+    )
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 8_388_608
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that are each fine alone.
+
+        Raises:
+            ValueError: One sentence per mistake.
+        """
+        mistakes: list[str] = []
+        if self.auth == "none" and not self.allow_anonymous and not _is_loopback(self.gateway_host):
+            mistakes.append(
+                f"AUTH=none is refused on GATEWAY_HOST={self.gateway_host}: anyone could read everything. "
+                "Set AUTH=jwt, or ALLOW_ANONYMOUS=1 if someone else guards the door"
+            )
+        if self.auth == "jwt" and bool(self.jwt_secret) == bool(self.jwt_jwks_url):
+            mistakes.append("AUTH=jwt needs either JWT_SECRET or JWT_JWKS_URL")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < _HS256_BYTES:
+            mistakes.append(f"JWT_SECRET is shorter than {_HS256_BYTES} bytes")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+
+    @property
+    def offered_models(self) -> frozenset[str]:
+        """What a client may ask for by name."""
+        return frozenset(filter(None, map(str.strip, self.models.split(","))))
+
+
+_HS256_BYTES = 32
+"""RFC 7518, section 3.2: a key as long as the hash, or longer."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""The turn engine: begin, run, finish, and the log that followers read."""

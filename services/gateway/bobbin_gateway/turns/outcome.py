@@ -1,0 +1,69 @@
+"""How a turn ended: the one place that decides what the user sees, what is stored and what is logged."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bobbin_gateway.agent import AgentError
+from bobbin_gateway.store import StoreRefused, StoreUnavailable
+from bobbin_protocol.events import ErrorEvent
+from bobbin_protocol.store.turns import EndState
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The end of a turn."""
+
+    state: EndState
+    error: ErrorEvent | None = None
+    """What the client is told."""
+    detail: str | None = None
+    """What the log and the turn's record hold; never shown to the user."""
+    unexpected: BaseException | None = None
+    """A bug, ours or the agent's: logged with its traceback."""
+
+
+COMPLETED = Outcome(state="completed")
+CANCELLED = Outcome(state="cancelled", detail="cancelled by the user")
+SHUT_DOWN = Outcome(
+    state="interrupted",
+    error=ErrorEvent(message="The server is restarting. Please try again.", allow_retry=True),
+    detail="the gateway stopped",
+)
+TOO_LONG = Outcome(
+    state="failed",
+    error=ErrorEvent(message="The answer took too long and was stopped.", allow_retry=True),
+    detail="turn timeout",
+)
+SILENT = Outcome(
+    state="failed",
+    error=ErrorEvent(message="The assistant stopped responding. Please try again.", allow_retry=True),
+    detail="no event from the agent in time",
+)
+TOO_LARGE = Outcome(
+    state="failed",
+    error=ErrorEvent(message="The answer grew too large and was stopped.", allow_retry=True),
+    detail="output limit reached",
+)
+UNSAVED = ErrorEvent(message="The answer could not be saved. Please try again.", allow_retry=True)
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an agent's failure means."""
+    if isinstance(error, AgentError):
+        event = ErrorEvent(message=error.message, allow_retry=error.allow_retry)
+        return Outcome(state="failed", error=event, detail=error.detail or error.message)
+    event = ErrorEvent(code="stream.error", allow_retry=True)
+    return Outcome(state="failed", error=event, detail=f"{type(error).__name__}: {error}", unexpected=error)
+
+
+def refusal_event(error: StoreRefused | StoreUnavailable) -> ErrorEvent:
+    """The event for a turn that could not begin."""
+    match error:
+        case StoreRefused():
+            return ErrorEvent(message=error.problem.message, allow_retry=error.problem.status == _TOO_MANY)
+        case StoreUnavailable():
+            return ErrorEvent(message=UNAVAILABLE, allow_retry=True)
+
+
+UNAVAILABLE = "Conversations cannot be reached right now. Please try again in a moment."
+_TOO_MANY = 429

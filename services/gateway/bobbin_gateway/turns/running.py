@@ -1,0 +1,109 @@
+"""A turn while this process runs it: its log, its items as they stand, its followers, its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from bobbin_gateway.agent import Turn
+from bobbin_gateway.turns.log import EventLog, Follower
+from bobbin_gateway.turns.outcome import Outcome
+from bobbin_protocol.events import (
+    StreamOptions,
+    StreamOptionsEvent,
+    ThreadCreatedEvent,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    ThreadItemReplacedEvent,
+    ThreadItemUpdatedEvent,
+    ThreadStreamEvent,
+    ThreadUpdatedEvent,
+)
+from bobbin_protocol.fold import ItemFold
+from bobbin_protocol.items import HiddenContextItem, SDKHiddenContextItem
+from bobbin_protocol.pages import Page
+from bobbin_protocol.sse import encode_event
+from bobbin_protocol.threads import Thread, ThreadMetadata
+from bobbin_protocol.wire import encode_json
+
+
+class RunningTurn:
+    """The engine's view of a turn. Events go in by `emit`; followers read them from `log`."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.log = EventLog()
+        self.items = ItemFold()
+        self.stop_reason: Outcome | None = None
+        """Set when someone asked the turn to end before its agent was done."""
+        self.followers = 0
+        self.task: asyncio.Task[None] | None = None
+        self.answering = False
+        """Whether the agent is at work, so that the turn can still be stopped."""
+        self._sent_thread = _snapshot(turn.thread)
+        self.stored_thread = self._sent_thread
+        """The thread as the store knows it."""
+
+    def open(self, *, created: bool, said: ThreadItemDoneEvent | None) -> None:
+        """Emit what every stream begins with, in the reference's order."""
+        if created:
+            self._append(ThreadCreatedEvent(thread=thread_for_client(self.turn.thread)))
+        if said is not None:
+            self._append(said)
+        self._append(StreamOptionsEvent(stream_options=StreamOptions(allow_cancel=True)))
+
+    def emit(self, event: ThreadStreamEvent) -> None:
+        """Take in one event of the agent: fold it, number it, encode it, show it to the followers."""
+        self.items.apply(event)
+        if isinstance(event, ThreadItemUpdatedEvent):
+            self._append(event)
+            return
+        if not _is_hidden(event):
+            self._append(event)
+        self.emit_thread_change()
+
+    def emit_thread_change(self) -> None:
+        """Tell the followers if the agent changed the thread."""
+        if self.turn.thread != self._sent_thread:
+            self._sent_thread = _snapshot(self.turn.thread)
+            self._append(ThreadUpdatedEvent(thread=thread_for_client(self.turn.thread)))
+
+    def _append(self, event: ThreadStreamEvent) -> None:
+        self.log.append(encode_event(encode_json(event)))
+
+    def stop(self, reason: Outcome) -> None:
+        """End the turn early, keeping what was said; without effect once the agent is done."""
+        if self.stop_reason is not None:
+            return
+        self.stop_reason = reason
+        if self.answering and self.task is not None:
+            self.task.cancel()
+
+    def follow(self) -> Follower:
+        """A new reader of all events; give it back to the engine when it leaves."""
+        self.followers += 1
+        return Follower(self.log)
+
+
+def thread_for_client(thread: ThreadMetadata) -> Thread:
+    """The thread as an event shows it: no items, and no metadata, which is for the server side only."""
+    return Thread(
+        id=thread.id,
+        title=thread.title,
+        created_at=thread.created_at,
+        status=thread.status,
+        allowed_image_domains=thread.allowed_image_domains,
+        items=Page(),
+    )
+
+
+def _snapshot(thread: ThreadMetadata) -> ThreadMetadata:
+    """A copy that stays as it is when an agent changes the thread, or its metadata in place."""
+    return msgspec.convert(msgspec.to_builtins(thread), ThreadMetadata)
+
+
+def _is_hidden(event: ThreadStreamEvent) -> bool:
+    return isinstance(
+        event, ThreadItemAddedEvent | ThreadItemDoneEvent | ThreadItemReplacedEvent
+    ) and isinstance(event.item, HiddenContextItem | SDKHiddenContextItem)

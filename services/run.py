@@ -1,0 +1,140 @@
+"""Runs everything on one machine: ``make run``.
+
+Starts the store (with its embedded PostgreSQL unless DATABASE_URL is set), the demo model when there is no
+other, and the gateway; prints the gateway's URL when it is ready; stops all of them when one ends or on
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from types import FrameType
+from typing import NoReturn
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 40.0
+
+
+class NotStarted(Exception):
+    """A process ended, or did not get ready in time; the text says which."""
+
+
+def main() -> int:
+    """Run until a signal or until one of the processes ends."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    environ = _environment()
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        _start(processes, "store", "bobbin_store", environ)
+        if "OPENAI_API_KEY" not in environ and "OPENAI_BASE_URL" not in environ:
+            _start_demo_model(processes, environ)
+        _await_ready(processes, f"{environ['STORE_URL']}/health/ready")
+        _start(processes, "gateway", "bobbin_gateway", environ)
+        url = f"http://{_reachable(environ['GATEWAY_HOST'])}:{environ['GATEWAY_PORT']}"
+        _await_ready(processes, f"{url}/health/ready")
+        print(f"\nBobbin is ready: {url}\n", flush=True)
+        return _watch(processes)
+    except NotStarted as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(processes)
+
+
+def _environment() -> dict[str, str]:
+    environ = {name: value for name, value in os.environ.items() if value}
+    environ.setdefault("GATEWAY_HOST", "127.0.0.1")
+    environ.setdefault("GATEWAY_PORT", "8000")
+    environ.setdefault("STORE_HOST", "127.0.0.1")
+    environ.setdefault("STORE_PORT", "8001")
+    environ.setdefault("STORE_URL", f"http://{_reachable(environ['STORE_HOST'])}:{environ['STORE_PORT']}")
+    environ.setdefault("STORE_TOKEN", secrets.token_urlsafe(32))
+    return environ
+
+
+def _reachable(host: str) -> str:
+    """An address to call a server at that listens on all."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+def _start(
+    processes: dict[str, subprocess.Popen[bytes]],
+    name: str,
+    module: str,
+    environ: dict[str, str],
+    *arguments: str,
+) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
+    processes[name] = subprocess.Popen(command, env=environ, start_new_session=True)  # noqa: S603
+
+
+def _start_demo_model(processes: dict[str, subprocess.Popen[bytes]], environ: dict[str, str]) -> None:
+    port = _free_port()
+    _start(processes, "demo model", "bobbin_gateway.demo_model", environ, "--port", str(port))
+    environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+    environ["OPENAI_API_KEY"] = "demo"
+    environ.setdefault("MODEL", "demo")
+    _await_ready(processes, f"http://127.0.0.1:{port}/v1/models")
+    print("No OPENAI_API_KEY: answers come from the demo model.", flush=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_ready(processes: dict[str, subprocess.Popen[bytes]], url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise NotStarted(f"the {name} did not start (its message stands above)")
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 (our own http URL)
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise NotStarted(f"nothing ready at {url} after {START_TIMEOUT_S:.0f} s")
+
+
+def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
+    while True:
+        for name, process in processes.items():
+            if (status := process.poll()) is not None:
+                print(f"make run: the {name} ended with status {status}", file=sys.stderr)
+                return 1
+        time.sleep(0.2)
+
+
+def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Stop the gateway first: it still has answers to store."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    for process in reversed(processes.values()):
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
