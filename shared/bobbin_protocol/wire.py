@@ -39,7 +39,7 @@ def always(default: Any) -> Any:
     return msgspec.field(default_factory=lambda: default)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field, always))
+@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
 class WireMeta(msgspec.StructMeta):
     """Makes all fields keyword-only, which msgspec does not inherit. Required ones may follow others."""
 
