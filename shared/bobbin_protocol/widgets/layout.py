@@ -71,8 +71,6 @@ class BoxBase(WidgetComponentBase):
     radius: RadiusValue | None = None
     background: Color | None = None
     aspectRatio: Measure | None = None
-    key: str | None = None  # these two stand last here in the reference
-    id: str | None = None
 
 
 class Box(BoxBase, tag="Box"):

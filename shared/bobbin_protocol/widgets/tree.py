@@ -68,9 +68,12 @@ def find_component(root: DynamicWidgetComponent, component_id: str) -> DynamicWi
     waiting: list[Any] = [root]
     while waiting:
         component = waiting.pop()
-        if component.get("id") == component_id:
-            return component
-        waiting.extend(reversed(_children(component)))
+        if not isinstance(component, dict):
+            continue
+        fields = cast("dict[str, Any]", component)
+        if fields.get("id") == component_id:
+            return fields
+        waiting.extend(reversed(_children(fields)))
     return None
 
 

@@ -35,7 +35,7 @@ class ThemeColor(Wire):
 
 
 Color: TypeAlias = str | ThemeColor
-"""A token such as ``danger``, a primitive such as ``blue-900``, a CSS colour, or one of them for each theme."""
+"""A token such as ``danger``, a primitive such as ``blue-900``, a CSS colour, or one for each theme."""
 
 Length: TypeAlias = int | str
 """Whole pixels (or spacing units, for gaps), or CSS."""
