@@ -64,7 +64,7 @@ def _environment() -> dict[str, str]:
 
 def _reachable(host: str) -> str:
     """An address to call a server at that listens on all."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
 def _start(

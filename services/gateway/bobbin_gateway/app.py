@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import cast
@@ -26,7 +26,7 @@ def create_app(settings: Settings) -> Litestar:
     """The gateway as an ASGI application."""
 
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(
                 open_store(settings.store_url, settings.store_token, settings.store_timeout_s)

@@ -10,7 +10,7 @@ import jwt
 from litestar.connection import Request
 from litestar.datastructures import State
 
-from bobbin_gateway.settings import Settings
+from bobbin_gateway.settings import Settings, names
 
 HttpRequest = Request[Any, Any, State]
 
@@ -51,7 +51,7 @@ class JsonWebToken:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._origins = frozenset(filter(None, map(str.strip, settings.allowed_origins.split(","))))
+        self._origins = frozenset(names(settings.allowed_origins))
         self._keys = jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
 
     async def owner_of(self, request: HttpRequest) -> str:

@@ -117,11 +117,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def offered_models(self) -> frozenset[str]:
         """What a client may ask for by name."""
-        return frozenset(filter(None, map(str.strip, self.models.split(","))))
+        return frozenset(names(self.models))
 
 
 _HS256_BYTES = 32
 """RFC 7518, section 3.2: a key as long as the hash, or longer."""
+
+
+def names(text: str) -> list[str]:
+    """The entries of a comma-separated list."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def _is_loopback(host: str) -> bool:

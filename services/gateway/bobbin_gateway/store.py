@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -11,11 +11,11 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from bobbin_protocol.items import StoredItem
+from bobbin_protocol.pages import Page
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
 from bobbin_protocol.store.feedback import NewFeedback
-from bobbin_protocol.items import StoredItem
-from bobbin_protocol.pages import Page
 from bobbin_protocol.store.threads import ThreadChange, ThreadWithItems
 from bobbin_protocol.store.turns import BeginTurn, FinishTurn, TurnBegun, TurnFinished
 from bobbin_protocol.threads import ThreadMetadata
@@ -153,7 +153,7 @@ def _refusal(status: int, content: bytes, call: str) -> Exception:
 
 
 @asynccontextmanager
-async def open_store(url: str, token: str, timeout_s: float) -> AsyncIterator[Store]:
+async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[Store]:
     """A store client whose connections live as long as the block."""
     async with aiohttp.ClientSession(
         base_url=url,

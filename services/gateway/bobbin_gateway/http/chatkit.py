@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from litestar import Response, post
+from litestar import post
 from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from bobbin_gateway.auth import HttpRequest
@@ -26,7 +27,6 @@ from bobbin_protocol.requests import (
     ThreadsRetryAfterItemReq,
     UserMessageInput,
     decode_request,
-    is_streaming,
 )
 from bobbin_protocol.store.turns import AddUserMessage, CreateThread, RetryAfterItem, TurnInput
 
@@ -38,11 +38,10 @@ async def chatkit(request: HttpRequest) -> ASGIApp:
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
     decoded = decode_request(await request.body())
-    if is_streaming(decoded):
+    if isinstance(decoded, StreamingReq):
         return await _stream(gateway, owner_id, decoded, request)
     body = await answer(gateway, owner_id, decoded)
-    response = Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
-    return response.to_asgi_response(app=None, request=request)
+    return ASGIResponse(body=body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _stream(gateway: Gateway, owner_id: str, decoded: StreamingReq, request: HttpRequest) -> ASGIApp:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -243,7 +243,9 @@ def _stopped(running: RunningTurn) -> Outcome:
 
 def _closing(events: AsyncIterator[ThreadStreamEvent]) -> AbstractAsyncContextManager[Any]:
     """Closes an agent's generator, and with it the agent's connections, as soon as the turn ends."""
-    return aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext()
+    if isinstance(events, AsyncGenerator):
+        return aclosing(cast("AsyncGenerator[ThreadStreamEvent]", events))
+    return nullcontext()
 
 
 def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
