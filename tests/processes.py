@@ -1,0 +1,104 @@
+"""Real processes for tests: started on free ports, waited for, stopped, and their logs shown on failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+START_TIMEOUT_S = 30.0
+
+
+class Service:
+    """One process with an HTTP port."""
+
+    def __init__(self, module: str, port: int, *arguments: str, ready: str = "/health/ready", **environ: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._environ = {**_inherited(), **environ}
+        self._ready = self.url + ready
+        self._log = Path(tempfile.mkstemp(prefix=f"{module}-", suffix=".log")[1])
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        """Start it and wait until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environ, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready():
+            assert self._process.poll() is None, f"{self._command} ended at start:\n{self.log()}"
+            assert time.monotonic() < deadline, f"{self._command} is not ready:\n{self.log()}"
+            time.sleep(0.02)
+        return self
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._ready, timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def log(self) -> str:
+        """What it wrote so far, to both of its streams."""
+        return self._log.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Ask it to stop, as an operator would; returns its exit status."""
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        if process.poll() is None:
+            process.terminate()
+        try:
+            return process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise AssertionError(f"{self._command} did not stop:\n{self.log()}") from None
+
+    def kill(self) -> None:
+        """Kill -9, with all its children."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+
+@contextmanager
+def running(service: Service) -> Iterator[Service]:
+    """The service, started, and stopped at the end."""
+    try:
+        yield service.start()
+    finally:
+        service.stop()
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without what would change our services' settings."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
