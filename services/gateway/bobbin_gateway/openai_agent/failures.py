@@ -1,0 +1,189 @@
+"""What can go wrong with a model service, and what the user and the log are told of it.
+
+The user reads one or two sentences of ours. The provider's words go to the log only: they may hold parts of
+keys, account names or prompts. A retry is offered where the same request may well succeed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+import aiohttp
+import httpx2
+import openai
+from msgspec import Struct
+
+from bobbin_gateway.agent import AgentError
+
+_MAX_DETAIL = 2000
+"""Characters of a provider's words that the log keeps."""
+
+
+class _Facts(Struct, frozen=True):
+    """What a provider said about a failure, whatever shape it gave it."""
+
+    status: int | None
+    """As HTTP has it."""
+    code: str
+    """Machine-readable; the empty string when there is none."""
+    message: str
+
+
+def from_exception(error: Exception) -> AgentError:
+    """What a failed call of the openai package, or of the transport below it, means."""
+    if isinstance(error, openai.APIStatusError):
+        facts = _facts(error.body, status=error.status_code)
+        detail = (
+            f"HTTP {error.status_code} ({error.request_id or 'no request id'}): {facts.message or error.body}"
+        )
+        return _refused(facts, detail, wait_s=retry_after_s(error.response.headers))
+    detail = f"{type(error).__name__}: {error or error.__cause__!r}"
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
+        return _passing("The model service did not answer in time. Please try again.", detail)
+    if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError | aiohttp.ClientPayloadError):
+        return broken_off(detail)
+    return _passing("The model service can't be reached. Please try again in a moment.", detail)
+
+
+TRANSPORT_ERRORS = (
+    openai.OpenAIError,
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    aiohttp.ClientError,
+    TimeoutError,
+)
+"""What `from_exception` knows how to read."""
+
+
+def from_stream(error: object) -> AgentError:
+    """What an error object in the middle of a stream means; its shapes are many."""
+    facts = _facts(error, status=None)
+    detail = f"error in the stream: {error!r}"
+    known = _known(facts, detail)
+    return known or _passing("The model stopped with an error. Please try again.", detail)
+
+
+def broken_off(detail: str = "the stream ended before the answer did") -> AgentError:
+    return _passing("The model's answer broke off. Please try again.", detail)
+
+
+def unreadable(detail: str) -> AgentError:
+    return _passing("The model service sent something that can't be read. Please try again.", detail)
+
+
+def no_answer(cut_short: str | None) -> AgentError:
+    """The model ended without a word for the user."""
+    if cut_short == "length":
+        text = "The model reached its length limit before it could answer. Please try again."
+    elif cut_short == "content_filter":
+        return _lasting("The model service's content filter withheld the answer.", "no text: content filter")
+    else:
+        text = "The model gave no answer. Please try again."
+    return _passing(text, f"no text in the answer (cut short: {cut_short})")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long a provider asks to wait (RFC 9110, 10.2.3: seconds or a date); None when it does not say."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_RATE_LIMITED = frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"})
+_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+_TOO_LONG_WORDS = (
+    "context length",
+    "context window",
+    "context_length",
+    "prompt is too long",
+    "too many tokens",
+)
+_FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
+_FAULTY = frozenset(
+    {"server_error", "internal_error", "internal_server_error", "overloaded_error", "api_error"}
+)
+_FAILING = range(400, 600)
+"""HTTP statuses of failures."""
+_TELL = "Please tell whoever runs this chat."
+
+
+def _known(facts: _Facts, detail: str, wait_s: float | None = None) -> AgentError | None:
+    """What means the same whenever it comes, before or within a stream."""
+    code, status = facts.code, facts.status
+    if code in _OUT_OF_CREDIT or status == 402:  # noqa: PLR2004 (HTTP: payment required)
+        return _lasting(f"The account at the model service has no credit left. {_TELL}", detail)
+    if code in _TOO_LONG or any(words in facts.message.lower() for words in _TOO_LONG_WORDS):
+        return _lasting("This conversation is too long for the model. Please start a new one.", detail)
+    if code in _FILTERED:
+        return _lasting("The model service's content filter refused this message.", detail)
+    if code == "model_not_found" or status == 404:  # noqa: PLR2004 (HTTP)
+        return _lasting(f"The model is not available. {_TELL}", detail)
+    if code == "invalid_api_key" or status in {401, 403}:
+        return _lasting(f"The model service refuses this server's key. {_TELL}", detail)
+    if code in _RATE_LIMITED or status == 429:  # noqa: PLR2004 (HTTP)
+        return _passing(f"The model service is busy. Please try again {_in(wait_s)}.", detail)
+    if code in _FAULTY or (status is not None and status >= 500):  # noqa: PLR2004 (HTTP)
+        return _passing("The model service has a problem. Please try again in a moment.", detail)
+    return None
+
+
+def _refused(facts: _Facts, detail: str, wait_s: float | None) -> AgentError:
+    known = _known(facts, detail, wait_s)
+    if known is not None:
+        return known
+    if facts.status in {408, 409, 425}:
+        return _passing("The model service could not take the request. Please try again.", detail)
+    return _lasting(f"The model service could not use the request. {_TELL}", detail)
+
+
+def _in(wait_s: float | None) -> str:
+    if not wait_s:
+        return "in a moment"
+    if wait_s < 90:  # noqa: PLR2004 (above, minutes read better)
+        return f"in {math.ceil(wait_s)} seconds"
+    return f"in {math.ceil(wait_s / 60)} minutes"
+
+
+def _facts(error: object, *, status: int | None) -> _Facts:
+    """Read an error object: a plain text, or fields at the top, or again below ``error``."""
+    if not isinstance(error, dict):
+        return _Facts(status=status, code="", message=str(error or ""))
+    fields = cast("dict[str, Any]", error)
+    inner = fields.get("error")
+    if isinstance(inner, dict):
+        fields = {**fields, **cast("dict[str, Any]", inner)}
+    elif isinstance(inner, str):
+        fields = {**fields, "message": inner}
+    numbers = [_number(fields.get(name)) for name in ("status_code", "status", "code")]
+    code, kind = fields.get("code"), fields.get("type")
+    return _Facts(
+        status=status or next((number for number in numbers if number in _FAILING), None),
+        code=code if isinstance(code, str) and not code.isdigit() else str(kind or ""),
+        message=str(fields.get("message") or ""),
+    )
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
+
+
+def _passing(message: str, detail: str) -> AgentError:
+    """A failure that may be gone at the next try."""
+    return AgentError(message, allow_retry=True, detail=detail[:_MAX_DETAIL])
+
+
+def _lasting(message: str, detail: str) -> AgentError:
+    """A failure that the same request meets again."""
+    return AgentError(message, allow_retry=False, detail=detail[:_MAX_DETAIL])
