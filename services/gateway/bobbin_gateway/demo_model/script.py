@@ -1,0 +1,100 @@
+"""What a scripted model says and how it fails, read from the model's name."""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Position = Annotated[int, Meta(ge=0)]
+Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
+
+
+class BadScript(Exception):
+    """The model's name has an option that does not exist, or a value that makes no sense; the caller's fault."""
+
+
+class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of `script:...`. Positions count deltas; several faults in one script: the first one wins."""
+
+    text: str | None = None
+    """The answer, cut into deltas of `size`; without it, made of `deltas`, `size` and `seed`."""
+    deltas: Count = 20
+    """Number of deltas of a made-up text."""
+    size: Annotated[int, Meta(ge=1)] = 4
+    """Characters per delta."""
+    seed: int = 0
+    """Another seed, another made-up text."""
+    parts: Annotated[int, Meta(ge=1)] = 1
+    """Content parts over which the deltas are spread; Responses only."""
+    refusal: bool = False
+    """The text is a refusal."""
+    incomplete: Literal["max_output_tokens", "content_filter"] | None = None
+    """The answer is cut for this reason: `response.incomplete`, or finish_reason `length` or `content_filter`."""
+
+    head_ms: Milliseconds = 0
+    """Wait before the status line."""
+    first_ms: Milliseconds = 0
+    """Wait after the headers and opening events, before the first delta."""
+    delay_ms: Milliseconds = 0
+    """Wait between writes."""
+    per_write: Count = 0
+    """Deltas in one write; 0: one with a delay, all (and all other events) without."""
+
+    status: Annotated[int, Meta(ge=400, le=599)] | None = None
+    """Answer with this status and an error object instead."""
+    fail_first: Count = 0
+    """Only the first so many requests with the same body get `status` (500 if not given)."""
+    retry_after: Annotated[float, Meta(ge=0)] | None = None
+    """Seconds, in the header Retry-After of an error status."""
+    code: str | None = None
+    """The error's code, for `status` and `error_after`; by default one that fits."""
+    not_sse: bool = False
+    """Answer with status 200 and an HTML page."""
+    empty: bool = False
+    """Answer with status 200, the right content type, and no event at all."""
+    garbage: Annotated[int, Meta(ge=1)] | None = None
+    """This delta (counted from 1) is an event whose data is not JSON; the rest is as usual."""
+    error_after: Position | None = None
+    """After so many deltas comes an error object; then the stream ends."""
+    error_shape: Literal["nested", "flat"] = "nested"
+    """Of the Responses `error` event: within `error` as the API sends it, or flat as it is documented."""
+    stall_after: Position | None = None
+    """After so many deltas nothing more comes, and the connection stays open."""
+    cut_after: Position | None = None
+    """After so many deltas the connection is cut in mid-body."""
+
+    def pieces(self, said: str | None) -> list[str]:
+        """The text of each delta; `said` (the rest of a `say:` message) is used when the script has no text."""
+        text = self.text if self.text is not None else said
+        if text is None:
+            text = _made_up(self.deltas * self.size, self.seed)
+        return [text[start : start + self.size] for start in range(0, len(text), self.size)]
+
+    def has_fault(self) -> bool:
+        """Whether a stream of this script does not reach its regular end."""
+        return any(after is not None for after in (self.error_after, self.stall_after, self.cut_after))
+
+
+def parse_script(query: str) -> Script:
+    """The script of a query string; raises BadScript."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        return msgspec.convert(options, Script, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadScript(f"script: {error}") from None
+
+
+def _made_up(length: int, seed: int) -> str:
+    words = random.Random(seed).choices(_WORDS, k=length // 3 + 1)  # noqa: S311 - to be repeatable, not secret
+    return " ".join(words)[:length].ljust(length, ".")
+
+
+_WORDS = (
+    "thread bobbin spool needle weave cotton linen silk a the of and under over winds turns pays out slowly "
+    "quickly naïve café façade žluťoučký 日本語 данные 🧵 🪡 **bold** `code` hem seam stitch loop knot yarn"
+).split()
