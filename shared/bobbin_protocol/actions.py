@@ -34,10 +34,17 @@ class ActionConfig(Wire):
 
 def without_nulls(value: Any) -> Any:
     """Copy JSON-like data without the members and elements that are null, at any depth."""
+    # Loops, as a comprehension would take a second frame for each level of the data.
     if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        return {key: without_nulls(member) for key, member in members.items() if member is not None}
+        members: dict[str, Any] = {}
+        for key, member in cast("dict[str, Any]", value).items():
+            if member is not None:
+                members[key] = without_nulls(member)
+        return members
     if isinstance(value, list):
-        elements = cast("list[Any]", value)
-        return [without_nulls(element) for element in elements if element is not None]
+        elements: list[Any] = []
+        for element in cast("list[Any]", value):
+            if element is not None:
+                elements.append(without_nulls(element))  # noqa: PERF401 (as above)
+        return elements
     return value
