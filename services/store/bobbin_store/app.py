@@ -1,0 +1,69 @@
+"""The store as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from bobbin_store.database import open_database
+from bobbin_store.errors import StoreError
+from bobbin_store.http import attachments, feedback, health, items, owners, threads, turns
+from bobbin_store.http.exchange import require_token
+from bobbin_store.problems import on_bug, on_http_error, on_store_error
+from bobbin_store.settings import Settings
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Compose the store. The database at `settings.database_url` must be migrated before it is used."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_database(settings.database_url, settings) as database:
+            app.state.settings = settings
+            app.state.database = database
+            yield
+
+    api = Router(
+        "/v1",
+        guards=[require_token],
+        route_handlers=[
+            *threads.ROUTES,
+            *items.ROUTES,
+            *turns.ROUTES,
+            *attachments.ROUTES,
+            *feedback.ROUTES,
+            *owners.ROUTES,
+        ],
+    )
+    return Litestar(
+        [api, *health.ROUTES],
+        lifespan=[lifespan],
+        exception_handlers={
+            StoreError: on_store_error,
+            HTTPException: on_http_error,
+            Exception: on_bug,
+        },
+        request_max_body_size=settings.store_max_body_bytes,
+        openapi_config=_openapi(),
+        logging_config=None,
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Bobbin thread store",
+        version="1",
+        path="/schema",
+        description="Bodies are JSON or MessagePack, by Content-Type and Accept. Errors are RFC 9457 problems.",
+        components=Components(
+            security_schemes={"service_token": SecurityScheme(type="http", scheme="bearer")}
+        ),
+        security=[{"service_token": []}],
+        render_plugins=[JsonRenderPlugin()],
+    )

@@ -1,0 +1,140 @@
+"""Attachments: what is known about uploaded files. Their bytes are kept elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bobbin_protocol.attachments import Attachment
+from bobbin_protocol.ids import Id
+from bobbin_protocol.wire import encode_json
+from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.errors import InvalidRequest, NotFound
+
+decode_attachment = msgspec.json.Decoder[Attachment](Attachment).decode
+
+# Make an attachment's entry.
+CREATE = """
+INSERT INTO attachments (owner_id, id, thread_id, data) VALUES ($1, $2, $3, $4)
+RETURNING thread_id, data
+"""
+
+# The same; an entry that is there already is replaced, and stays with its thread.
+PUT = """
+INSERT INTO attachments AS old (owner_id, id, thread_id, data) VALUES ($1, $2, $3, $4)
+ON CONFLICT ON CONSTRAINT attachments_pkey DO UPDATE
+SET thread_id = coalesce(excluded.thread_id, old.thread_id), data = excluded.data
+RETURNING thread_id, data
+"""
+
+
+async def create(database: Database, owner: str, attachment: Attachment) -> Attachment:
+    """Keep an attachment's entry.
+
+    Raises:
+        Conflict: The id is taken.
+        NotFound: It names a thread that is not there.
+    """
+    return await _write(database, CREATE, owner, attachment)
+
+
+async def put(database: Database, owner: str, attachment_id: str, attachment: Attachment) -> Attachment:
+    """Keep an attachment's entry, in place of an earlier one.
+
+    Raises:
+        InvalidRequest: It has another id.
+        NotFound: It names a thread that is not there.
+    """
+    if attachment.id != attachment_id:
+        raise InvalidRequest("The attachment has another id than the path", field="$.id")
+    return await _write(database, PUT, owner, attachment)
+
+
+async def _write(database: Database, statement: str, owner: str, attachment: Attachment) -> Attachment:
+    check_id(attachment.id, "$.id")
+    if attachment.thread_id is not None:
+        check_id(attachment.thread_id, "$.thread_id")
+    async with database.transaction(owner) as transaction:
+        row = await transaction.fetchrow(
+            statement, owner, attachment.id, attachment.thread_id, encode_json(attachment)
+        )
+    assert row is not None  # noqa: S101 (both statements return their row or raise)
+    return attachment_of(row)
+
+
+# One attachment.
+GET = "SELECT thread_id, data FROM attachments WHERE owner_id = $1 AND id = $2"
+
+
+async def get(database: Database, owner: str, attachment_id: str) -> Attachment:
+    """Give an attachment's entry.
+
+    Raises:
+        NotFound: There is no such attachment.
+    """
+    async with database.transaction(owner) as transaction:
+        row = await transaction.fetchrow(GET, owner, attachment_id)
+    if row is None:
+        raise not_found()
+    return attachment_of(row)
+
+
+# Remove one attachment's entry.
+DELETE = "DELETE FROM attachments WHERE owner_id = $1 AND id = $2 RETURNING id"
+
+
+async def delete(database: Database, owner: str, attachment_id: str) -> None:
+    """Forget an attachment. Messages that carry it keep what they say about it.
+
+    Raises:
+        NotFound: There is no such attachment.
+    """
+    async with database.transaction(owner) as transaction:
+        if await transaction.fetchval(DELETE, owner, attachment_id) is None:
+            raise not_found()
+
+
+# Give attachments to a thread, unless they are in one already.
+CLAIM = """
+UPDATE attachments SET thread_id = coalesce(thread_id, $3)
+WHERE owner_id = $1 AND id = ANY ($2::text[])
+RETURNING id, thread_id, data
+"""
+
+
+async def claim(
+    transaction: Transaction, owner: str, attachment_ids: Sequence[str], thread_id: str
+) -> list[Attachment]:
+    """Give the attachments, in this order, and note that the thread has them now.
+
+    Raises:
+        NotFound: One is not there.
+    """
+    rows = await transaction.fetch(CLAIM, owner, list(attachment_ids), thread_id)
+    found = {row["id"]: attachment_of(row) for row in rows}
+    missing = next((wanted for wanted in attachment_ids if wanted not in found), None)
+    if missing is not None:
+        raise NotFound(f"There is no attachment {missing}", field="$.input.attachment_ids")
+    return [found[wanted] for wanted in attachment_ids]
+
+
+def attachment_of(row: Row) -> Attachment:
+    """Decode an entry; the column knows better than the document which thread has it."""
+    return msgspec.structs.replace(decode_attachment(row["data"]), thread_id=row["thread_id"])
+
+
+def check_id(value: str, field: str) -> None:
+    """Refuse what is no id.
+
+    Raises:
+        InvalidRequest: It is too long, empty, or holds characters that ids never have.
+    """
+    try:
+        msgspec.convert(value, Id)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error), field=field) from error
+
+
+def not_found() -> NotFound:
+    return NotFound("There is no such attachment", field="attachment_id")

@@ -1,0 +1,166 @@
+"""PostgreSQL: the pool, transactions in one owner's name, and its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+
+from bobbin_store.errors import Conflict, InvalidRequest, NotFound, StoreError, Unavailable
+from bobbin_store.settings import Settings
+
+log = structlog.stdlib.get_logger()
+
+Row: TypeAlias = "asyncpg.Record"
+Transaction: TypeAlias = "PoolConnectionProxy[Row]"
+
+COMMAND_MARGIN_S = 5.0
+"""How much longer than the statement timeout we wait for the server to say so before we give the connection up."""
+
+IDLE_CONNECTION_S = 300.0
+
+# Every row that this transaction touches must be this owner's (row-level security).
+OWNER = "SELECT set_config('bobbin.owner_id', $1, true)"
+
+# Does row-level security bind the role that we logged in as?
+ABOVE_ROW_SECURITY = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"
+
+# Step down to a role that it binds, until the connection ends.
+STEP_DOWN = "SET ROLE bobbin_app"
+
+# Is the database there, and migrated?
+READY = "SELECT count(*) FROM migrations"
+
+
+class Database:
+    """A pool of connections. Made by `open_database`."""
+
+    def __init__(self, pool: asyncpg.Pool[Row], settings: Settings) -> None:
+        self._pool = pool
+        self._wait_s = settings.store_pool_wait_s
+
+    @asynccontextmanager
+    async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """One transaction that sees the rows of one owner; with `snapshot` as they stand at its start.
+
+        Raises:
+            StoreError: What the database says, in our words.
+        """
+        try:
+            async with self._pool.acquire(timeout=self._wait_s) as connection:
+                isolation = "repeatable_read" if snapshot else "read_committed"
+                async with connection.transaction(isolation=isolation):
+                    await connection.execute(OWNER, owner)
+                    yield connection
+        except FAILURES as error:
+            raise in_our_words(error) from error
+
+    async def check(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            StoreError: It does not.
+        """
+        try:
+            async with self._pool.acquire(timeout=self._wait_s) as connection:
+                await connection.fetchval(READY, timeout=self._wait_s)
+        except FAILURES as error:
+            raise in_our_words(error) from error
+
+
+@asynccontextmanager
+async def open_database(dsn: str, settings: Settings) -> AsyncIterator[Database]:
+    """Open a pool that connects when it is first needed, so that a worker starts without its database."""
+    timeout_s = settings.store_statement_timeout_s
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=settings.store_pool_size,
+        max_inactive_connection_lifetime=IDLE_CONNECTION_S,
+        command_timeout=timeout_s + COMMAND_MARGIN_S,
+        timeout=settings.store_pool_wait_s,
+        init=_prepare,
+        reset=_leave_as_is,
+        server_settings={
+            "application_name": "bobbin-store",
+            "search_path": "bobbin",
+            "statement_timeout": str(round(timeout_s * 1000)),
+            "idle_in_transaction_session_timeout": str(round((timeout_s + COMMAND_MARGIN_S) * 1000)),
+        },
+    )
+    async with pool:
+        yield Database(pool, settings)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=_as_is, decoder=_as_is, format="binary"
+    )
+    if await connection.fetchval(ABOVE_ROW_SECURITY):
+        await connection.execute(STEP_DOWN)
+
+
+async def _leave_as_is(connection: Any) -> None:
+    """Spare the round trip of a reset: everything we set is local to a transaction."""
+
+
+def _as_is(document: bytes) -> bytes:
+    return document
+
+
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""All that asyncpg raises when it is not our own mistake in Python."""
+
+TAKEN = {
+    "threads_pkey": "A thread with this id exists already",
+    "items_pkey": "An item with this id exists already in the thread",
+    "attachments_pkey": "An attachment with this id exists already",
+    "turns_pkey": "A turn with this id exists already",
+    "turns_one_running": "Another turn has just begun in this thread",
+}
+
+MISSING = {
+    "items_thread_fkey": "There is no such thread",
+    "turns_thread_fkey": "There is no such thread",
+    "attachments_thread_fkey": "There is no such thread",
+    "feedback_item_fkey": "There is no such item in the thread",
+}
+
+
+def in_our_words(error: BaseException) -> StoreError:
+    """Turn a failure of the database into one of ours; the one place that knows constraints and SQLSTATEs."""
+    match error:
+        case asyncpg.UniqueViolationError(constraint_name=str(name)) if name in TAKEN:
+            return Conflict(TAKEN[name])
+        case asyncpg.ForeignKeyViolationError(constraint_name=str(name)) if name in MISSING:
+            return NotFound(MISSING[name])
+        case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+            return InvalidRequest("Text must not contain NUL", field="$")
+        case asyncpg.ProgramLimitExceededError() | asyncpg.StatementTooComplexError():
+            return InvalidRequest("Too large or too deeply nested to store", field="$")
+        case asyncpg.PostgresError() if not isinstance(error, WORTH_ANOTHER_TRY):
+            raise error
+        case asyncpg.InterfaceError() if isinstance(
+            error, ValueError
+        ):  # an argument of ours that fits no parameter
+            raise error
+        case _:
+            log.warning("database unavailable", error=str(error) or type(error).__name__)
+            return Unavailable("The database does not answer just now; try again")
+
+
+WORTH_ANOTHER_TRY = (
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.InsufficientResourcesError,  # class 53: disk, memory, connections
+    asyncpg.OperatorInterventionError,  # class 57: shutdown, start-up, statement timeout
+    asyncpg.TransactionRollbackError,  # class 40: deadlock, serialisation
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a failover
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: credentials being rotated
+    asyncpg.PostgresSystemError,  # class 58: input or output
+)

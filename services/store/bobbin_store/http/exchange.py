@@ -1,0 +1,130 @@
+"""What every route shares: who calls, in whose name, and bodies as JSON or MessagePack."""
+
+import hmac
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
+
+import msgspec
+from litestar import Request, Response
+from litestar.connection import ASGIConnection
+from litestar.dto import AbstractDTO
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter
+
+from bobbin_protocol.store import MSGPACK, OWNER_HEADER
+from bobbin_protocol.wire import encode_json
+from bobbin_store.database import Database
+from bobbin_store.errors import InvalidRequest, Unauthorized, UnsupportedMediaType
+from bobbin_store.settings import Settings
+
+T = TypeVar("T")
+
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+
+JSON: Final = "application/json"
+ID_PATTERN: Final = r"^[A-Za-z0-9_.:\-]+\Z"
+
+Owner: TypeAlias = Annotated[
+    str,
+    Parameter(
+        header=OWNER_HEADER,
+        min_length=1,
+        max_length=256,
+        pattern=r"^[\x20-\x7e]+\Z",
+        description="In whose name: 1 to 256 printable ASCII characters.",
+    ),
+]
+PathId: TypeAlias = Annotated[
+    str, Parameter(min_length=1, max_length=128, pattern=ID_PATTERN, description="An id.")
+]
+Cursor: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        min_length=1, max_length=128, pattern=ID_PATTERN, description="The page begins behind this id."
+    ),
+]
+Limit: TypeAlias = Annotated[
+    int, Parameter(ge=0, description="Page size: 0 means 20, more than 100 means 100.")
+]
+
+
+def database_of(request: AnyRequest) -> Database:
+    return cast("Database", request.app.state.database)
+
+
+def require_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let in who shows the service token.
+
+    Raises:
+        Unauthorized: Anyone else.
+    """
+    settings = cast("Settings", connection.app.state.settings)
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.store_token.encode()):
+        raise Unauthorized("The service token is missing or wrong")
+
+
+encode_msgpack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+
+
+def answer(request: AnyRequest, value: T, status: int = 200) -> Response[T]:
+    """Encode the value as the caller prefers: MessagePack if `Accept` names it, else JSON."""
+    if MSGPACK in request.headers.get("accept", ""):
+        encoded = Response(encode_msgpack(value), status_code=status, media_type=MSGPACK)
+    else:
+        encoded = Response(encode_json(value), status_code=status, media_type=JSON)
+    return cast("Response[T]", encoded)
+
+
+class Body(AbstractDTO[Any]):
+    """Decodes the argument `data` of a route in one step, from JSON or MessagePack as `Content-Type` says.
+
+    A DTO is where Litestar hands over the raw bytes; nothing is transferred here.
+    """
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """Do without a transfer model."""
+
+    @classmethod
+    def create_openapi_schema(cls, field_definition: Any, handler_id: str, schema_creator: Any) -> Any:  # noqa: ARG003 (Litestar's signature)
+        return schema_creator.for_field_definition(field_definition)
+
+    def decode_bytes(self, value: bytes) -> Any:
+        field = self.asgi_connection.route_handler.parsed_data_field
+        content_type = self.asgi_connection.headers.get("content-type", JSON)
+        return decode_body(value, content_type, field.annotation if field else Any)
+
+
+def decode_body(body: bytes, content_type: str, kind: Any) -> Any:
+    """Decode a body.
+
+    Raises:
+        UnsupportedMediaType: It is neither JSON nor MessagePack.
+        InvalidRequest: It is malformed, or not of this kind.
+    """
+    match content_type.partition(";")[0].strip().lower():
+        case "application/json":
+            decoder = json_decoder(kind)
+        case "application/msgpack":
+            decoder = msgpack_decoder(kind)
+        case other:
+            raise UnsupportedMediaType(f"Send {JSON} or {MSGPACK}, not {other or 'an unnamed format'}")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        raise InvalidRequest(message, field=place.strip("`") or "$") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InvalidRequest(f"Malformed body: {error}", field="$") from error
+
+
+@cache
+def json_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+@cache
+def msgpack_decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)

@@ -1,0 +1,219 @@
+"""Items: the entries of a thread, kept as the JSON they came as, in an order that the database gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from bobbin_protocol.ids import Id
+from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, ThreadItem
+from bobbin_protocol.pages import Page
+from bobbin_protocol.wire import encode_json
+from bobbin_store import threads
+from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.errors import InvalidRequest, NotFound
+from bobbin_store.pages import PageRequest, cut, unknown_cursor
+
+LAST_SEQ: Final = 2**63 - 1
+
+decode_items = msgspec.json.Decoder(list[StoredItem]).decode
+decode_item = msgspec.json.Decoder(StoredItem).decode
+
+
+class Entry(NamedTuple):
+    """An item as its row holds it."""
+
+    id: str
+    type: str
+    hidden: bool
+    created_at: datetime
+    data: bytes
+
+
+def entry_of(item: StoredItem, thread_id: str, *, field: str = "$") -> Entry:
+    """Check a caller's item and make a row of it, fields unknown to us included.
+
+    Raises:
+        InvalidRequest: It is no item, or says that it is in another thread.
+    """
+    try:
+        typed: Any = msgspec.convert(item, cast("type[ThreadItem]", ThreadItem))
+        msgspec.convert(typed.id, Id)
+        data = encode_json(item)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(str(error), field=field) from error
+    if typed.thread_id != thread_id:
+        raise InvalidRequest("The item says that it is in another thread", field=f"{field}.thread_id")
+    kind = typed.__struct_config__.tag
+    return Entry(typed.id, kind, kind in HIDDEN_ITEM_TYPES, typed.created_at, data)
+
+
+def entries_of(items: Iterable[StoredItem], thread_id: str) -> list[Entry]:
+    """Check a caller's items.
+
+    Raises:
+        InvalidRequest: One is wrong, or an id is there twice.
+    """
+    entries = [entry_of(item, thread_id, field=f"$.items[{index}]") for index, item in enumerate(items)]
+    if len({entry.id for entry in entries}) < len(entries):
+        raise InvalidRequest("The same item id is there twice", field="$.items")
+    return entries
+
+
+def documents_of(rows: Sequence[Row]) -> list[StoredItem]:
+    """Decode the `data` of all rows in one go."""
+    return documents([row["data"] for row in rows])
+
+
+def documents(data: Sequence[bytes]) -> list[StoredItem]:
+    return decode_items(b"[" + b",".join(data) + b"]")
+
+
+# Append an item: the thread's counter gives its seq.
+ADD = """
+WITH thread AS (
+    UPDATE threads SET last_seq = last_seq + 1, updated_at = now()
+    WHERE owner_id = $1 AND id = $2 RETURNING last_seq
+)
+INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
+SELECT $1, $2, $3, last_seq, $4, $5, $6, $7 FROM thread
+RETURNING seq
+"""
+
+# The same; an item with this id that is there already is replaced where it stands.
+PUT = """
+WITH thread AS (
+    UPDATE threads SET last_seq = last_seq + 1, updated_at = now()
+    WHERE owner_id = $1 AND id = $2 RETURNING last_seq
+)
+INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
+SELECT $1, $2, $3, last_seq, $4, $5, $6, $7 FROM thread
+ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE
+SET type = excluded.type, hidden = excluded.hidden, created_at = excluded.created_at, data = excluded.data
+RETURNING seq
+"""
+
+
+async def add(database: Database, owner: str, thread_id: str, item: StoredItem) -> StoredItem:
+    """Append an item.
+
+    Raises:
+        InvalidRequest: It is no item of this thread.
+        NotFound: There is no such thread.
+        Conflict: The id is taken.
+    """
+    await _write(database, ADD, owner, thread_id, entry_of(item, thread_id))
+    return item
+
+
+async def put(database: Database, owner: str, thread_id: str, item_id: str, item: StoredItem) -> StoredItem:
+    """Replace an item where it stands, or append it if it is not there.
+
+    Raises:
+        InvalidRequest: It is no item of this thread, or has another id.
+        NotFound: There is no such thread.
+    """
+    entry = entry_of(item, thread_id)
+    if entry.id != item_id:
+        raise InvalidRequest("The item has another id than the path", field="$.id")
+    await _write(database, PUT, owner, thread_id, entry)
+    return item
+
+
+async def _write(database: Database, statement: str, owner: str, thread_id: str, entry: Entry) -> None:
+    async with database.transaction(owner) as transaction:
+        if await transaction.fetchval(statement, owner, thread_id, *entry) is None:
+            raise threads.not_found()
+
+
+# One item.
+GET = "SELECT data FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
+
+
+async def get(database: Database, owner: str, thread_id: str, item_id: str) -> StoredItem:
+    """Give an item, hidden or not.
+
+    Raises:
+        NotFound: There is no such item.
+    """
+    async with database.transaction(owner) as transaction:
+        data = await transaction.fetchval(GET, owner, thread_id, item_id)
+    if data is None:
+        raise not_found()
+    return decode_item(data)
+
+
+# Where an item stands in its thread.
+POSITION = "SELECT seq FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
+
+# A page of items, newest first; hidden ones too if $5.
+PAGE_DESC = """
+SELECT id, data FROM items
+WHERE owner_id = $1 AND thread_id = $2 AND seq < $3 AND (NOT hidden OR $5)
+ORDER BY seq DESC LIMIT $4
+"""
+
+# A page of items, oldest first; hidden ones too if $5.
+PAGE_ASC = """
+SELECT id, data FROM items
+WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 AND (NOT hidden OR $5)
+ORDER BY seq LIMIT $4
+"""
+
+
+async def page(
+    transaction: Transaction, owner: str, thread_id: str, wanted: PageRequest, *, hidden: bool = False
+) -> Page[StoredItem]:
+    """List the items of a thread that is known to be there.
+
+    Raises:
+        InvalidRequest: `after` is no item of the thread.
+    """
+    statement, start = (PAGE_DESC, LAST_SEQ) if wanted.order == "desc" else (PAGE_ASC, 0)
+    if wanted.after is not None:
+        start = await transaction.fetchval(POSITION, owner, thread_id, wanted.after)
+        if start is None:
+            raise unknown_cursor()
+    rows = await transaction.fetch(statement, owner, thread_id, start, wanted.size + 1, hidden)
+    return cut(documents_of(rows), [row["id"] for row in rows], wanted.size)
+
+
+# Remove one item.
+DELETE = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3 RETURNING id"
+
+
+async def delete(database: Database, owner: str, thread_id: str, item_id: str) -> None:
+    """Remove an item and the feedback on it.
+
+    Raises:
+        NotFound: There is no such item.
+    """
+    async with database.transaction(owner) as transaction:
+        if await transaction.fetchval(DELETE, owner, thread_id, item_id) is None:
+            raise not_found()
+
+
+# Remove everything after a place in the thread.
+CUT = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 RETURNING id, seq"
+
+
+async def cut_after(database: Database, owner: str, thread_id: str, item_id: str) -> list[str]:
+    """Remove every item after this one, hidden ones too, and give their ids in the order they stood in.
+
+    Raises:
+        NotFound: There is no such thread or item.
+    """
+    async with database.transaction(owner) as transaction:
+        await threads.lock(transaction, owner, thread_id)
+        seq = await transaction.fetchval(POSITION, owner, thread_id, item_id)
+        if seq is None:
+            raise not_found()
+        rows = await transaction.fetch(CUT, owner, thread_id, seq)
+    return [row["id"] for row in sorted(rows, key=lambda row: row["seq"])]
+
+
+def not_found() -> NotFound:
+    return NotFound("There is no such item in the thread", field="item_id")

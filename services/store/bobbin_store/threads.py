@@ -1,0 +1,209 @@
+"""Threads: their rows, and what may be done to them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from bobbin_protocol.ids import new_id
+from bobbin_protocol.pages import Page
+from bobbin_protocol.store.threads import NewThread, ThreadChange
+from bobbin_protocol.threads import ActiveStatus, ClosedStatus, LockedStatus, ThreadMetadata, ThreadStatus
+from bobbin_protocol.wire import encode_json, utc
+from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.errors import InvalidRequest, NotFound, ThreadClosed, ThreadLocked
+from bobbin_store.pages import PageRequest, cut, unknown_cursor
+
+decode_status = msgspec.json.Decoder[ThreadStatus](ThreadStatus).decode
+decode_domains = msgspec.json.Decoder(list[str]).decode
+decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
+
+BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
+AFTER_ALL: Final = datetime.max.replace(tzinfo=UTC)
+"""asyncpg sends these two as PostgreSQL's -infinity and infinity."""
+
+# Make a thread; its time is now unless given.
+CREATE = """
+INSERT INTO threads (owner_id, id, created_at, title, status, allowed_image_domains, metadata)
+VALUES ($1, $2, coalesce($3, now()), $4, $5, $6, $7)
+RETURNING id, title, created_at, status, allowed_image_domains, metadata
+"""
+
+
+async def create(database: Database, owner: str, wanted: NewThread) -> ThreadMetadata:
+    """Make a thread.
+
+    Raises:
+        Conflict: The id is taken.
+    """
+    created_at = None if wanted.created_at is None else storable(wanted.created_at)
+    async with database.transaction(owner) as transaction:
+        row = await transaction.fetchrow(
+            CREATE,
+            owner,
+            wanted.id or new_id("thread"),
+            created_at,
+            wanted.title,
+            encode_json(wanted.status or ActiveStatus()),
+            _optional(wanted.allowed_image_domains),
+            encode_json(wanted.metadata),
+        )
+    assert row is not None  # noqa: S101 (an INSERT without a conflict clause returns its row or raises)
+    return thread_of(row)
+
+
+# One thread.
+GET = """
+SELECT id, title, created_at, status, allowed_image_domains, metadata
+FROM threads WHERE owner_id = $1 AND id = $2
+"""
+
+
+async def get(transaction: Transaction, owner: str, thread_id: str) -> ThreadMetadata:
+    row = await transaction.fetchrow(GET, owner, thread_id)
+    if row is None:
+        raise not_found()
+    return thread_of(row)
+
+
+# One thread, kept from other writers until the transaction ends. Every change of a thread, its items and its turns
+# takes this lock first, so that none of them waits in a circle.
+LOCK = """
+SELECT id, title, created_at, status, allowed_image_domains, metadata
+FROM threads WHERE owner_id = $1 AND id = $2 FOR NO KEY UPDATE
+"""
+
+
+async def lock(transaction: Transaction, owner: str, thread_id: str) -> ThreadMetadata:
+    row = await transaction.fetchrow(LOCK, owner, thread_id)
+    if row is None:
+        raise not_found()
+    return thread_of(row)
+
+
+# Where a thread stands in the order of threads.
+POSITION = "SELECT created_at FROM threads WHERE owner_id = $1 AND id = $2"
+
+# A page of threads, newest first.
+PAGE_DESC = """
+SELECT id, title, created_at, status, allowed_image_domains, metadata
+FROM threads WHERE owner_id = $1 AND (created_at, id) < ($2, $3)
+ORDER BY created_at DESC, id DESC LIMIT $4
+"""
+
+# A page of threads, oldest first.
+PAGE_ASC = """
+SELECT id, title, created_at, status, allowed_image_domains, metadata
+FROM threads WHERE owner_id = $1 AND (created_at, id) > ($2, $3)
+ORDER BY created_at, id LIMIT $4
+"""
+
+
+async def page(database: Database, owner: str, wanted: PageRequest) -> Page[ThreadMetadata]:
+    """List threads by the time they were made.
+
+    Raises:
+        InvalidRequest: `after` is no thread of this owner.
+    """
+    statement, start = (PAGE_DESC, AFTER_ALL) if wanted.order == "desc" else (PAGE_ASC, BEFORE_ALL)
+    async with database.transaction(owner) as transaction:
+        if wanted.after is not None:
+            start = await transaction.fetchval(POSITION, owner, wanted.after)
+            if start is None:
+                raise unknown_cursor()
+        rows = await transaction.fetch(statement, owner, start, wanted.after or "", wanted.size + 1)
+    return cut([thread_of(row) for row in rows], [row["id"] for row in rows], wanted.size)
+
+
+# Write all that a caller may change of a thread.
+SAVE = """
+UPDATE threads SET title = $3, status = $4, allowed_image_domains = $5, metadata = $6, updated_at = now()
+WHERE owner_id = $1 AND id = $2
+"""
+
+
+async def change(database: Database, owner: str, thread_id: str, wanted: ThreadChange) -> ThreadMetadata:
+    """Change the fields that are given.
+
+    Raises:
+        NotFound: There is no such thread.
+    """
+    async with database.transaction(owner) as transaction:
+        thread = changed(await lock(transaction, owner, thread_id), wanted)
+        await transaction.execute(SAVE, owner, thread_id, *columns(thread))
+    return thread
+
+
+# Remove a thread; its items, turns, attachments and feedback go with it.
+DELETE = "DELETE FROM threads WHERE owner_id = $1 AND id = $2 RETURNING id"
+
+
+async def delete(database: Database, owner: str, thread_id: str) -> None:
+    """Remove a thread and everything in it.
+
+    Raises:
+        NotFound: There is no such thread.
+    """
+    async with database.transaction(owner) as transaction:
+        if await transaction.fetchval(DELETE, owner, thread_id) is None:
+            raise not_found()
+
+
+def thread_of(row: Row) -> ThreadMetadata:
+    domains = row["allowed_image_domains"]
+    return ThreadMetadata(
+        id=row["id"],
+        title=row["title"],
+        created_at=row["created_at"],
+        status=decode_status(row["status"]),
+        allowed_image_domains=None if domains is None else decode_domains(domains),
+        metadata=decode_metadata(row["metadata"]),
+    )
+
+
+def columns(thread: ThreadMetadata) -> tuple[str | None, bytes, bytes | None, bytes]:
+    """Give what SAVE writes."""
+    domains = _optional(thread.allowed_image_domains)
+    return thread.title, encode_json(thread.status), domains, encode_json(thread.metadata)
+
+
+def changed(thread: ThreadMetadata, wanted: ThreadChange) -> ThreadMetadata:
+    given = {
+        name: value
+        for name in wanted.__struct_fields__
+        if (value := getattr(wanted, name)) is not msgspec.UNSET
+    }
+    return msgspec.structs.replace(thread, **given)
+
+
+def check_open(thread: ThreadMetadata) -> None:
+    """Let messages into an active thread only.
+
+    Raises:
+        ThreadLocked, ThreadClosed: It takes none.
+    """
+    match thread.status:
+        case LockedStatus():
+            raise ThreadLocked("This thread is locked")
+        case ClosedStatus():
+            raise ThreadClosed("This thread is closed")
+        case ActiveStatus():
+            return
+
+
+def storable(moment: datetime) -> datetime:
+    """Give a caller's time in UTC."""
+    try:
+        return utc(moment)
+    except ValueError as error:
+        raise InvalidRequest(str(error), field="$.created_at") from error
+
+
+def not_found() -> NotFound:
+    return NotFound("There is no such thread", field="thread_id")
+
+
+def _optional(value: Any) -> bytes | None:
+    return None if value is None else encode_json(value)
