@@ -26,10 +26,9 @@ from bobbin_gateway.titles import MAX_TITLE
 from bobbin_protocol.events import ThreadStreamEvent
 
 _JSON = {"Content-Type": "application/json"}
-_STREAM = {**_JSON, "Accept": "text/event-stream"}
 _TAIL_S = 1.0
-"""How long a stream may go on after its answer's end. Usually nothing follows, and the connection is free
-for the next turn at once; but a server may keep it open."""
+"""How long a stream may go on after its answer's end. Usually its end comes with it; but a server may keep
+it open."""
 _TITLE_TIMEOUT_S = 20.0
 _TITLE_INPUT = 2000
 """Characters of a first message that its title is made from."""
@@ -103,8 +102,7 @@ class OpenAIAgent:
                         yield event
                     if answer.over:
                         break
-                for event in stream.feed(await _rest(chunks)):
-                    yield event
+                await _drain(chunks)
             for event in stream.finish():
                 yield event
         except failures.TRANSPORT_ERRORS as error:
@@ -118,9 +116,9 @@ class OpenAIAgent:
         Raises:
             AgentError: The model service failed.
         """
-        text = "\n".join(message.text for message in model_input(turn.history[:1], max_items=2, max_tokens=1))
-        if not self._title_model or not text:
+        if not self._title_model or turn.message is None:
             return None
+        text = "\n".join(message.text for message in model_input([turn.message], max_items=1, max_tokens=1))
         body = self._dialect.short_request(
             model=self._title_model, instructions=_TITLE_INSTRUCTIONS, text=text[:_TITLE_INPUT]
         )
@@ -163,7 +161,7 @@ class OpenAIAgent:
             self._dialect.path,
             cast_to=httpx2.Response,
             content=self._dialect.request(model=model, instructions=self._instructions, messages=messages),
-            options={"headers": _STREAM},
+            options={"headers": _JSON},
             stream=True,
             stream_cls=AsyncStream[Any],
         )
@@ -171,13 +169,12 @@ class OpenAIAgent:
         return cast("httpx2.Response", response)
 
 
-async def _rest(chunks: AsyncIterator[bytes]) -> bytes:
-    """What comes after the end of the answer, within a moment; nothing of it is needed."""
-    rest: list[bytes] = []
-    with suppress(TimeoutError, httpx2.HTTPError):
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body, so that the connection can be used again; not for long."""
+    with suppress(*failures.TRANSPORT_ERRORS):
         async with asyncio.timeout(_TAIL_S):
-            rest += [chunk async for chunk in chunks]
-    return b"".join(rest)
+            async for _ in chunks:
+                pass
 
 
 def _clean(title: str) -> str | None:

@@ -43,6 +43,7 @@ class Answer:
         over: Whether it has said that nothing else follows either.
         cut_short: Why it is not whole, when it is not.
         acted: Whether the model gave something else than text: a call of a tool, an image.
+        said_something: Whether there was any text.
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -73,6 +74,10 @@ class Answer:
         events = self.say(output_index, content_index, rest)
         message = self._open.get(output_index)
         return events + message.close_part(content_index) if message else events
+
+    def is_open(self, output_index: int) -> bool:
+        """Whether the message has said something, and is not closed."""
+        return output_index in self._open
 
     def close(self, output_index: int) -> list[ThreadStreamEvent]:
         """Give the message in its final form."""

@@ -76,11 +76,11 @@ class ChatReader:
             self._answer.usage = Usage(
                 input_tokens=chunk.usage.prompt_tokens or 0, output_tokens=chunk.usage.completion_tokens or 0
             )
-        if chunk.error is not None:
-            raise failures.from_stream(chunk.error)
+        if chunk.error or chunk.object == "error":
+            raise failures.from_stream(chunk.error or _decode_object(data))
         events: list[ThreadStreamEvent] = []
         for choice in chunk.choices or []:
-            if choice.index == 0:
+            if not choice.index:
                 events += self._read_choice(choice)
         return events
 
@@ -132,11 +132,13 @@ class _Usage(Struct):
 
 
 class _Chunk(Struct):
+    object: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
 
 
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 

@@ -40,7 +40,8 @@ def from_exception(error: Exception) -> AgentError:
         detail = (
             f"HTTP {error.status_code} ({error.request_id or 'no request id'}): {facts.message or error.body}"
         )
-        return _refused(facts, detail, wait_s=retry_after_s(error.response.headers))
+        known = _known(facts, detail, retry_after_s(error.response.headers))
+        return known or _lasting(f"The model service could not use the request. {_TELL}", detail)
     detail = f"{type(error).__name__}: {error or error.__cause__!r}"
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
         return _passing("The model service did not answer in time. Please try again.", detail)
@@ -100,52 +101,87 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-_OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_RATE_LIMITED = frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"})
-_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
-_TOO_LONG_WORDS = (
-    "context length",
-    "context window",
-    "context_length",
-    "prompt is too long",
-    "too many tokens",
-)
-_FILTERED = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
-_FAULTY = frozenset(
-    {"server_error", "internal_error", "internal_server_error", "overloaded_error", "api_error"}
-)
+class _Meaning(Struct, frozen=True):
+    """What providers' codes and HTTP statuses have in common, and what the user is told."""
+
+    message: str
+    allow_retry: bool
+    codes: frozenset[str]
+    statuses: frozenset[int] = frozenset()
+    words: tuple[str, ...] = ()
+    """Parts of messages, for providers without codes."""
+
+    def covers(self, facts: _Facts) -> bool:
+        message = facts.message.lower()
+        return (
+            facts.code in self.codes
+            or facts.status in self.statuses
+            or any(words in message for words in self.words)
+        )
+
+
 _FAILING = range(400, 600)
 """HTTP statuses of failures."""
 _TELL = "Please tell whoever runs this chat."
+_MEANINGS = (  # the first that covers the facts counts
+    _Meaning(
+        f"The account at the model service has no credit left. {_TELL}",
+        allow_retry=False,
+        codes=frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}),
+        statuses=frozenset({402}),
+    ),
+    _Meaning(
+        "The model service is busy. Please try again {wait}.",
+        allow_retry=True,
+        codes=frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"}),
+        statuses=frozenset({429}),
+    ),
+    _Meaning(
+        "This conversation is too long for the model. Please start a new one.",
+        allow_retry=False,
+        codes=frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"}),
+        statuses=frozenset({413}),
+        words=("context length", "context window", "context_length", "prompt is too long"),
+    ),
+    _Meaning(
+        "The model service's content filter refused this message.",
+        allow_retry=False,
+        codes=frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"}),
+    ),
+    _Meaning(
+        f"The model is not available. {_TELL}",
+        allow_retry=False,
+        codes=frozenset({"model_not_found"}),
+        statuses=frozenset({404}),
+    ),
+    _Meaning(
+        f"The model service refuses this server's key. {_TELL}",
+        allow_retry=False,
+        codes=frozenset({"invalid_api_key"}),
+        statuses=frozenset({401, 403}),
+    ),
+    _Meaning(
+        "The model service could not take the request. Please try again.",
+        allow_retry=True,
+        codes=frozenset({"timeout", "conflict"}),
+        statuses=frozenset({408, 409, 425}),
+    ),
+    _Meaning(
+        "The model service has a problem. Please try again in a moment.",
+        allow_retry=True,
+        codes=frozenset({"server_error", "internal_error", "internal_server_error", "overloaded_error"}),
+        statuses=frozenset(range(500, 600)),
+    ),
+)
 
 
 def _known(facts: _Facts, detail: str, wait_s: float | None = None) -> AgentError | None:
     """What means the same whenever it comes, before or within a stream."""
-    code, status = facts.code, facts.status
-    if code in _OUT_OF_CREDIT or status == 402:  # noqa: PLR2004 (HTTP: payment required)
-        return _lasting(f"The account at the model service has no credit left. {_TELL}", detail)
-    if code in _TOO_LONG or any(words in facts.message.lower() for words in _TOO_LONG_WORDS):
-        return _lasting("This conversation is too long for the model. Please start a new one.", detail)
-    if code in _FILTERED:
-        return _lasting("The model service's content filter refused this message.", detail)
-    if code == "model_not_found" or status == 404:  # noqa: PLR2004 (HTTP)
-        return _lasting(f"The model is not available. {_TELL}", detail)
-    if code == "invalid_api_key" or status in {401, 403}:
-        return _lasting(f"The model service refuses this server's key. {_TELL}", detail)
-    if code in _RATE_LIMITED or status == 429:  # noqa: PLR2004 (HTTP)
-        return _passing(f"The model service is busy. Please try again {_in(wait_s)}.", detail)
-    if code in _FAULTY or (status is not None and status >= 500):  # noqa: PLR2004 (HTTP)
-        return _passing("The model service has a problem. Please try again in a moment.", detail)
+    for meaning in _MEANINGS:
+        if meaning.covers(facts):
+            message = meaning.message.format(wait=_in(wait_s))
+            return AgentError(message, allow_retry=meaning.allow_retry, detail=detail[:_MAX_DETAIL])
     return None
-
-
-def _refused(facts: _Facts, detail: str, wait_s: float | None) -> AgentError:
-    known = _known(facts, detail, wait_s)
-    if known is not None:
-        return known
-    if facts.status in {408, 409, 425}:
-        return _passing("The model service could not take the request. Please try again.", detail)
-    return _lasting(f"The model service could not use the request. {_TELL}", detail)
 
 
 def _in(wait_s: float | None) -> str:

@@ -35,7 +35,7 @@ class Responses:
         return encode_json(
             {
                 "model": model,
-                "input": [_input(message) for message in messages],
+                "input": [{"role": message.role, "content": message.text} for message in messages],
                 "stream": True,
                 "store": False,
                 **({"instructions": instructions} if instructions else {}),
@@ -82,20 +82,22 @@ class ResponsesReader:
         kind = _decode_kind(data).type
         if kind == "response.output_text.delta":
             text = _decode_delta(data)
-            return self._answer.say(text.output_index, text.content_index, text.delta)
+            return self._answer.say(text.output_index, text.content_index, text.delta or "")
         match kind:
             case "response.refusal.delta":
                 text = _decode_delta(data)
-                return self._answer.say(text.output_index, text.content_index, text.delta)
+                return self._answer.say(text.output_index, text.content_index, text.delta or "")
             case "response.output_text.done" | "response.refusal.done":
                 done = _decode_done(data)
-                return self._answer.settle(done.output_index, done.content_index, done.text or done.refusal)
+                return self._answer.settle(
+                    done.output_index, done.content_index, done.text or done.refusal or ""
+                )
             case "response.output_item.added":
                 self._note_kind(_decode_item(data).item)
             case "response.output_item.done":
                 return self._close_item(_decode_item(data))
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
-                return self._end(_decode_end(data).response)
+                return self._end(kind.removeprefix("response."), _decode_end(data).response)
             case "error" | "":
                 self._fail(_decode_object(data))
             case _:
@@ -109,24 +111,25 @@ class ResponsesReader:
     def _close_item(self, done: _ItemEvent) -> list[ThreadStreamEvent]:
         self._note_kind(done.item)
         events: list[ThreadStreamEvent] = []
-        for index, part in enumerate(_parts(done.item)):
-            events += self._answer.settle(done.output_index, index, part.said())
+        if not self._answer.is_open(done.output_index):
+            # Some servers send the whole text in the end only.
+            for index, part in enumerate(_parts(done.item)):
+                events += self._answer.say(done.output_index, index, part.said())
         return events + self._answer.close(done.output_index)
 
-    def _end(self, response: _Response) -> list[ThreadStreamEvent]:
+    def _end(self, status: str, response: _Response) -> list[ThreadStreamEvent]:
         answer = self._answer
         answer.whole = answer.over = True
         if response.usage is not None:
             answer.usage = Usage(
                 input_tokens=response.usage.input_tokens or 0, output_tokens=response.usage.output_tokens or 0
             )
-        if response.status in {"failed", "cancelled"} or response.error is not None:
-            raise failures.from_stream(response.error or f"response {response.status}")
-        if response.status == "incomplete":
+        if {status, response.status} & {"failed", "cancelled"} or response.error:
+            raise failures.from_stream(response.error or f"response {status}")
+        if "incomplete" in {status, response.status}:
             answer.cut_short = _cut_short(response)
         if answer.said_something:
             return []
-        # Some servers send the whole text at the end only.
         items = enumerate(response.output or [])
         return [
             event
@@ -139,24 +142,19 @@ class ResponsesReader:
             raise failures.from_stream(event)
 
 
-def _input(message: Message) -> dict[str, Any]:
-    kind = "output_text" if message.role == "assistant" else "input_text"
-    return {"type": "message", "role": message.role, "content": [{"type": kind, "text": message.text}]}
-
-
 class _Kind(Struct):
     type: str = ""
 
 
 class _Delta(Struct):
-    delta: str
+    delta: str | None = None
     output_index: int = 0
     content_index: int = 0
 
 
 class _Done(Struct):
-    text: str = ""
-    refusal: str = ""
+    text: str | None = None
+    refusal: str | None = None
     output_index: int = 0
     content_index: int = 0
 

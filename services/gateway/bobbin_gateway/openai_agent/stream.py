@@ -73,6 +73,8 @@ class ModelStream:
 
     def _read(self, data: bytes) -> list[ThreadStreamEvent]:
         self._is_sse = True
+        if self._answer.over:
+            return []
         if data[:6] == b"[DONE]":
             self._answer.whole = self._answer.over = True
             return []
