@@ -21,10 +21,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     refusal: bool = False
     parts: int = 1
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
+    fails_after: int | None = None
+    """After so many deltas an error takes the place of the rest."""
     error_code: str = "server_error"
     error_shape: Literal["nested", "flat"] = "nested"
     id: str = msgspec.field(default_factory=lambda: uuid4().hex)
     created: int = msgspec.field(default_factory=lambda: int(time.time()))
+
+    @property
+    def deltas(self) -> list[str]:
+        """The deltas that are sent."""
+        return self.pieces[: self.fails_after]
 
     @property
     def text(self) -> str:
@@ -36,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frames(msgspec.Struct, frozen=True):
-    """The SSE blocks of one answer."""
+    """The SSE blocks of one answer; of a failing one, up to its error."""
 
     head: bytes
     """Before the first delta."""

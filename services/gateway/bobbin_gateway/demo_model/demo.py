@@ -26,7 +26,7 @@ def _answer(questions: list[str]) -> str:
         count = "one earlier message" if len(earlier) == 1 else f"{len(earlier)} earlier messages"
         lines += [f"I also remember **{count}** of yours. The first was: {_quoted(earlier[0])}", ""]
     else:
-        lines += ["This is your **first message** in this conversation; ask me again, and I will recall it.", ""]
+        lines += ["This is your **first message** here; send another, and I will recall this one.", ""]
     lines += [
         "I am a *demo model*: I have no intelligence, but I stream like one that has.",
         "",
@@ -43,7 +43,7 @@ def _quoted(text: str) -> str:
 
 
 def _title(questions: list[str]) -> str:
-    words = re.findall(r"\w[\w'’-]*", questions[0] if questions else "")[:5]
+    words = re.findall(r"\w[\w'\u2019-]*", questions[0] if questions else "")[:5]
     title = " ".join(words)
     return title[:1].upper() + title[1:] if title else "An empty message"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import msgspec
 
 
@@ -40,9 +38,6 @@ class Request(msgspec.Struct):
     input: str | list[Message] | None = None
     messages: list[Message] | None = None
     stream_options: StreamOptions | None = None
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-    metadata: dict[str, Any] | None = None
 
     @property
     def conversation(self) -> list[Message]:
@@ -77,7 +72,5 @@ class Request(msgspec.Struct):
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-
-Dialect = Literal["responses", "chat"]
 
 decode_request = msgspec.json.Decoder(Request).decode

@@ -15,11 +15,11 @@ Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
 
 
 class BadScript(Exception):
-    """The model's name has an option that does not exist, or a value that makes no sense; the caller's fault."""
+    """The model's name has an option that does not exist or a value without sense: the caller's fault."""
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The options of `script:...`. Positions count deltas; several faults in one script: the first one wins."""
+    """The options of `script:...`."""
 
     text: str | None = None
     """The answer, cut into deltas of `size`; without it, made of `deltas`, `size` and `seed`."""
@@ -34,7 +34,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     refusal: bool = False
     """The text is a refusal."""
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
-    """The answer is cut for this reason: `response.incomplete`, or finish_reason `length` or `content_filter`."""
+    """Why the answer ends early: `response.incomplete`; finish_reason `length` or `content_filter`."""
 
     head_ms: Milliseconds = 0
     """Wait before the status line."""
@@ -68,8 +68,13 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cut_after: Position | None = None
     """After so many deltas the connection is cut in mid-body."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; msgspec makes a ValidationError of it."""
+        if len(self._endings()) > 1:
+            raise ValueError("a stream ends in one way: error_after, stall_after or cut_after")
+
     def pieces(self, said: str | None) -> list[str]:
-        """The text of each delta; `said` (the rest of a `say:` message) is used when the script has no text."""
+        """The text of each delta; `said` (the rest of a `say:` message) when the script has no text."""
         text = self.text if self.text is not None else said
         if text is None:
             text = _made_up(self.deltas * self.size, self.seed)
@@ -77,7 +82,10 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def has_fault(self) -> bool:
         """Whether a stream of this script does not reach its regular end."""
-        return any(after is not None for after in (self.error_after, self.stall_after, self.cut_after))
+        return bool(self._endings())
+
+    def _endings(self) -> list[int]:
+        return [after for after in (self.error_after, self.stall_after, self.cut_after) if after is not None]
 
 
 def parse_script(query: str) -> Script:
@@ -94,7 +102,8 @@ def _made_up(length: int, seed: int) -> str:
     return " ".join(words)[:length].ljust(length, ".")
 
 
-_WORDS = (
+_TEXT = (
     "thread bobbin spool needle weave cotton linen silk a the of and under over winds turns pays out slowly "
-    "quickly naïve café façade žluťoučký 日本語 данные 🧵 🪡 **bold** `code` hem seam stitch loop knot yarn"
-).split()
+    "quickly naïve café façade žluťoučký 日本語 данные 🧵 🪡 **bold** `code` hem seam stitch loop knot"
+)
+_WORDS = _TEXT.split()
