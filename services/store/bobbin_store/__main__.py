@@ -1,6 +1,7 @@
 """``python -m bobbin_store``: the store as a process, with its own PostgreSQL if none is given.
 
-The parent starts and migrates the database, once for all workers, and looks after both until it is told to stop.
+The parent starts and migrates the database, once for all workers, and looks after both until it is told to
+stop.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import parent_process
@@ -28,7 +29,7 @@ from litestar import Litestar
 
 from bobbin_protocol.settings import BrokenSettings, read_settings
 from bobbin_store.app import create_app
-from bobbin_store.embedded import EmbeddedServer
+from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.errors import CannotStart
 from bobbin_store.logs import configure_logs
 from bobbin_store.migrate import migrate_when_ready
@@ -43,7 +44,7 @@ WATCH_INTERVAL_S = 1.0
 
 
 def main() -> None:
-    """Run the store until SIGTERM or SIGINT; any reason not to start is one line on stderr and exit code 1."""
+    """Run the store until SIGTERM or SIGINT; a reason not to start is one line on stderr and exit code 1."""
     configure_logs()
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
     try:
@@ -94,7 +95,7 @@ def _exit_with_parent() -> None:
 
 
 @contextmanager
-def embedded_database(data_dir: Path) -> Iterator[str]:
+def embedded_database(data_dir: Path) -> Generator[str]:
     """Run the embedded PostgreSQL, start it again if it is killed, and give its DSN."""
     server = EmbeddedServer(data_dir)
     leaving = threading.Event()
@@ -105,7 +106,7 @@ def embedded_database(data_dir: Path) -> Iterator[str]:
                 if server.restart_if_gone():
                     log.warning("embedded database was gone; started again")
             except CannotStart as error:
-                log.error("embedded database is gone", error=str(error))  # noqa: TRY400 (the text says it all)
+                log.error("embedded database is gone", error=str(error))
 
     server.start()
     watcher = threading.Thread(target=watch, daemon=True)

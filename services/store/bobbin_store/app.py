@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> Litestar:
     """Compose the store. The database at `settings.database_url` must be migrated before it is used."""
 
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         async with open_database(settings.database_url, settings) as database:
             app.state.settings = settings
             app.state.database = database
@@ -60,7 +60,7 @@ def _openapi() -> OpenAPIConfig:
         title="Bobbin thread store",
         version="1",
         path="/schema",
-        description="Bodies are JSON or MessagePack, by Content-Type and Accept. Errors are RFC 9457 problems.",
+        description="Bodies are JSON or MessagePack (Content-Type, Accept). Errors are RFC 9457 problems.",
         components=Components(
             security_schemes={"service_token": SecurityScheme(type="http", scheme="bearer")}
         ),

@@ -1,25 +1,51 @@
-"""PostgreSQL: the pool, transactions in one owner's name, and its errors in our words."""
+"""PostgreSQL: the pool, transactions in one owner's name, and its errors in our words.
+
+The one module that knows asyncpg.
+"""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# asyncpg is only partly annotated; what the store uses of it stands in the protocols below.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
 import structlog
-from asyncpg.pool import PoolConnectionProxy
 
-from bobbin_store.errors import Conflict, InvalidRequest, NotFound, StoreError, Unavailable
+from bobbin_store.errors import CannotStart, Conflict, InvalidRequest, NotFound, StoreError, Unavailable
 from bobbin_store.settings import Settings
 
 log = structlog.stdlib.get_logger()
 
-Row: TypeAlias = "asyncpg.Record"
-Transaction: TypeAlias = "PoolConnectionProxy[Row]"
+Row: TypeAlias = Mapping[str, Any]
+
+
+class Transaction(Protocol):
+    """What statements run in."""
+
+    async def execute(self, query: str, *args: object) -> str: ...
+    async def fetch(self, query: str, *args: object) -> list[Row]: ...
+    async def fetchrow(self, query: str, *args: object) -> Row | None: ...
+    async def fetchval(
+        self,
+        query: str,
+        *args: object,
+        timeout: float | None = None,  # noqa: ASYNC109 (asyncpg's signature)
+    ) -> Any: ...
+    def cursor(self, query: str, *args: object, prefetch: int) -> AsyncIterable[Row]: ...
+
+
+class Connection(Transaction, Protocol):
+    """A connection of its own, outside of the pool."""
+
+    def transaction(self) -> AbstractAsyncContextManager[None]: ...
+    async def close(self) -> None: ...
+
 
 COMMAND_MARGIN_S = 5.0
-"""How much longer than the statement timeout we wait for the server to say so before we give the connection up."""
+"""How much longer than the statement timeout we wait for the server before we give the connection up."""
 
 IDLE_CONNECTION_S = 300.0
 
@@ -39,12 +65,12 @@ READY = "SELECT count(*) FROM migrations"
 class Database:
     """A pool of connections. Made by `open_database`."""
 
-    def __init__(self, pool: asyncpg.Pool[Row], settings: Settings) -> None:
+    def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
         self._pool = pool
         self._wait_s = settings.store_pool_wait_s
 
     @asynccontextmanager
-    async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncGenerator[Transaction]:
         """One transaction that sees the rows of one owner; with `snapshot` as they stand at its start.
 
         Raises:
@@ -55,7 +81,7 @@ class Database:
                 isolation = "repeatable_read" if snapshot else "read_committed"
                 async with connection.transaction(isolation=isolation):
                     await connection.execute(OWNER, owner)
-                    yield connection
+                    yield cast("Transaction", connection)
         except FAILURES as error:
             raise in_our_words(error) from error
 
@@ -73,7 +99,7 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(dsn: str, settings: Settings) -> AsyncIterator[Database]:
+async def open_database(dsn: str, settings: Settings) -> AsyncGenerator[Database]:
     """Open a pool that connects when it is first needed, so that a worker starts without its database."""
     timeout_s = settings.store_statement_timeout_s
     pool = asyncpg.create_pool(
@@ -96,6 +122,25 @@ async def open_database(dsn: str, settings: Settings) -> AsyncIterator[Database]
         yield Database(pool, settings)
 
 
+async def connect(dsn: str, timeout_s: float) -> Connection:
+    """Open a connection of its own.
+
+    Raises:
+        Unavailable: The database does not answer.
+        CannotStart: It refuses us, or the DSN cannot be understood.
+    """
+    try:
+        return cast("Connection", await asyncpg.connect(dsn, timeout=cast("int", timeout_s)))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        text = str(error) or type(error).__name__
+        if isinstance(error, (OSError, TimeoutError, *STARTING)):
+            raise Unavailable(text) from error
+        raise CannotStart(f"the database refuses the connection: {text}") from error
+
+
+STARTING = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+
+
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec(
         "json", schema="pg_catalog", encoder=_as_is, decoder=_as_is, format="binary"
@@ -111,6 +156,8 @@ async def _leave_as_is(connection: Any) -> None:
 def _as_is(document: bytes) -> bytes:
     return document
 
+
+DatabaseError: TypeAlias = asyncpg.PostgresError
 
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """All that asyncpg raises when it is not our own mistake in Python."""

@@ -1,9 +1,9 @@
 """Brings the database's schema up to what this code expects.
 
-Rules: files are ``migrations/NNNN_name.sql``, numbered from 1 without a gap, never edited once released. Each runs
-once, in a transaction of its own, one process at a time (an advisory lock). A schema newer than the code is refused:
-it may hold what this code would break. A migration must let the code of before go on working, since both run side by
-side during an upgrade.
+Rules: files are ``migrations/NNNN_name.sql``, numbered from 1 without a gap, never edited once released. Each
+runs once, in a transaction of its own, one process at a time (an advisory lock). A schema newer than the code is
+refused: it may hold what this code would break. A migration must let the code of before go on working: both run
+side by side during an upgrade.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import re
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import asyncpg
 import structlog
 
-from bobbin_store.errors import CannotStart
+from bobbin_store.database import Connection, DatabaseError, Transaction, connect
+from bobbin_store.errors import CannotStart, Unavailable
 
 log = structlog.stdlib.get_logger()
 
@@ -24,6 +24,7 @@ LOCK_KEY = 0x626F6262696E  # "bobbin": any number that others on the same server
 LOCK_TIMEOUT_MS = 120_000
 STATEMENT_TIMEOUT_MS = 600_000
 RETRY_INTERVAL_S = 0.25
+CONNECT_TIMEOUT_S = 5.0
 
 
 class Migration(NamedTuple):
@@ -57,7 +58,7 @@ TABLE = "SELECT to_regclass('bobbin.migrations')"
 APPLIED = "SELECT number FROM bobbin.migrations ORDER BY number"
 
 
-async def applied(connection: asyncpg.Connection[Any]) -> int:
+async def applied(connection: Transaction) -> int:
     """Say how many migrations have run; 0 on an empty database.
 
     Raises:
@@ -92,7 +93,7 @@ SET LOCAL search_path TO bobbin;
 RECORD = "INSERT INTO migrations (number, name) VALUES ($1, $2)"
 
 
-async def migrate(connection: asyncpg.Connection[Any], migrations: list[Migration]) -> int:
+async def migrate(connection: Connection, migrations: list[Migration]) -> int:
     """Run what has not run yet and say how many that were. Several processes may call this at once.
 
     Raises:
@@ -106,7 +107,7 @@ async def migrate(connection: asyncpg.Connection[Any], migrations: list[Migratio
             done = await applied(connection)
             if done > len(migrations):
                 raise CannotStart(
-                    f"the database's schema is number {done}, this store knows {len(migrations)}: run a newer store"
+                    f"the database's schema is number {done}, this store knows {len(migrations)} only"
                 )
             if done == len(migrations):
                 return count
@@ -124,25 +125,21 @@ async def migrate_when_ready(dsn: str, wait_s: float) -> None:
     Raises:
         CannotStart: No answer in time, a refused login, or a schema that this code must not touch.
     """
-    deadline = asyncio.get_running_loop().time() + wait_s
-    while True:
-        try:
-            connection = await asyncpg.connect(dsn, timeout=max(wait_s, 5))
-            break
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.CannotConnectNowError,
-            asyncpg.TooManyConnectionsError,
-        ) as error:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise CannotStart(f"the database does not answer: {error or type(error).__name__}") from error
-            await asyncio.sleep(RETRY_INTERVAL_S)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-            raise CannotStart(f"the database refuses the connection: {error}") from error
+    connection = await _connect_when_ready(dsn, wait_s)
     try:
         await migrate(connection, all_migrations())
-    except asyncpg.PostgresError as error:
+    except DatabaseError as error:
         raise CannotStart(f"the migration failed: {error}") from error
     finally:
         await connection.close()
+
+
+async def _connect_when_ready(dsn: str, wait_s: float) -> Connection:
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while True:
+        try:
+            return await connect(dsn, timeout_s=max(wait_s, CONNECT_TIMEOUT_S))
+        except Unavailable as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise CannotStart(f"the database does not answer: {error}") from error
+            await asyncio.sleep(RETRY_INTERVAL_S)

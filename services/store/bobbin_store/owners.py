@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 
 from bobbin_protocol.store.owners import (
@@ -24,7 +24,7 @@ FETCH_ROWS = 100
 CHUNK_BYTES = 64 * 1024
 LONG_TIMEOUT_S = 600.0
 
-# Let this transaction take its time: the reader of an export may be slow, and an owner may have much to erase.
+# Let this transaction take its time: the reader of an export may be slow, an owner may have much to erase.
 PATIENCE = """
 SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)
 """
@@ -48,7 +48,7 @@ FROM turns WHERE owner_id = $1 AND thread_id = $2 ORDER BY started_at, id
 ATTACHMENTS = "SELECT thread_id, data FROM attachments WHERE owner_id = $1 ORDER BY id"
 
 
-async def export(database: Database, owner: str) -> AsyncIterator[bytes]:
+async def export(database: Database, owner: str) -> AsyncGenerator[bytes]:
     """Give everything of an owner as lines of JSON, many to a chunk, as it stands at this moment."""
     chunk = bytearray()
     async with database.transaction(owner, snapshot=True) as transaction:
@@ -62,22 +62,22 @@ async def export(database: Database, owner: str) -> AsyncIterator[bytes]:
     yield bytes(chunk)
 
 
-async def _lines(transaction: Transaction, owner: str) -> AsyncIterator[ExportLine]:
+async def _lines(transaction: Transaction, owner: str) -> AsyncGenerator[ExportLine]:
     async for row in _rows(transaction, THREADS, owner):
         thread = threads.thread_of(row)
         yield ExportedThread(thread=thread)
-        async for row_ in _rows(transaction, ITEMS, owner, thread.id):
-            yield ExportedItem(item=items.decode_item(row_["data"]))
-        async for row_ in _rows(transaction, TURNS, owner, thread.id):
-            yield ExportedTurn(turn=turns.record_of(row_))
-        async for row_ in _rows(transaction, feedback.LIST, owner, thread.id):
-            yield ExportedFeedback(feedback=feedback.feedback_of(row_))
+        async for entry in _rows(transaction, ITEMS, owner, thread.id):
+            yield ExportedItem(item=items.decode_item(entry["data"]))
+        async for entry in _rows(transaction, TURNS, owner, thread.id):
+            yield ExportedTurn(turn=turns.record_of(entry))
+        async for entry in _rows(transaction, feedback.LIST, owner, thread.id):
+            yield ExportedFeedback(feedback=feedback.feedback_of(entry))
     async for row in _rows(transaction, ATTACHMENTS, owner):
         yield ExportedAttachment(attachment=attachments.attachment_of(row))
 
 
-def _rows(transaction: Transaction, statement: str, *arguments: str) -> AsyncIterator[Row]:
-    return aiter(transaction.cursor(statement, *arguments, prefetch=FETCH_ROWS))
+def _rows(transaction: Transaction, statement: str, *arguments: str) -> AsyncIterable[Row]:
+    return transaction.cursor(statement, *arguments, prefetch=FETCH_ROWS)
 
 
 # Keep turns from writing while we erase; in the order of ids, so that two erasures never wait for each other.
@@ -85,16 +85,22 @@ LOCK_THREADS = """
 SELECT count(*) FROM (SELECT FROM threads WHERE owner_id = $1 ORDER BY id FOR UPDATE) AS locked
 """
 
-# Each kind on its own, to be able to say how many there were.
-ERASE_FEEDBACK = (
-    "WITH gone AS (DELETE FROM feedback WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone"
-)
-ERASE_ITEMS = "WITH gone AS (DELETE FROM items WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone"
-ERASE_TURNS = "WITH gone AS (DELETE FROM turns WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone"
-ERASE_ATTACHMENTS = (
-    "WITH gone AS (DELETE FROM attachments WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone"
-)
-ERASE_THREADS = "WITH gone AS (DELETE FROM threads WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone"
+# Delete each kind on its own, to be able to say how many there were.
+ERASE_FEEDBACK = """
+WITH gone AS (DELETE FROM feedback WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
+ERASE_ITEMS = """
+WITH gone AS (DELETE FROM items WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
+ERASE_TURNS = """
+WITH gone AS (DELETE FROM turns WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
+ERASE_ATTACHMENTS = """
+WITH gone AS (DELETE FROM attachments WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
+ERASE_THREADS = """
+WITH gone AS (DELETE FROM threads WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
 
 
 async def erase(database: Database, owner: str) -> Erased:

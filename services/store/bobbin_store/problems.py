@@ -70,6 +70,8 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what the framework refuses: unknown routes, wrong methods and parameters, bodies too large."""
     kind = BY_STATUS.get(error.status_code, INTERNAL)
     match error:
+        case ValidationException(extra=[{"key": "data"}, *_]):
+            return _answer(kind, "The body is missing", "$")
         case ValidationException(extra=[{"message": str(message), "key": str(name)}, *_]):
             return _answer(kind, message, OWNER_HEADER if name == "owner" else name)
         case ValidationException(detail=detail):

@@ -68,8 +68,8 @@ async def get(transaction: Transaction, owner: str, thread_id: str) -> ThreadMet
     return thread_of(row)
 
 
-# One thread, kept from other writers until the transaction ends. Every change of a thread, its items and its turns
-# takes this lock first, so that none of them waits in a circle.
+# One thread, kept from other writers until the transaction ends. Whatever changes several rows of it takes
+# this lock first, so that none waits for another in a circle.
 LOCK = """
 SELECT id, title, created_at, status, allowed_image_domains, metadata
 FROM threads WHERE owner_id = $1 AND id = $2 FOR NO KEY UPDATE

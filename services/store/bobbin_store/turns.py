@@ -1,8 +1,8 @@
 """Turns: begun and finished in one transaction each.
 
-Both take the thread's row lock first (`threads.lock`), so that what happens in one thread happens in an order, and
-look at the turn only afterwards, in a statement of its own: a statement sees what was committed before it began, not
-what was committed while it waited for a lock.
+Both take the thread's row lock first (`threads.lock`), so that what happens in one thread has an order,
+and look at the turn only afterwards, in a statement of its own: a statement sees what was committed before it
+began, not what was committed while it waited for a lock.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ON CONFLICT ON CONSTRAINT threads_pkey DO NOTHING
 RETURNING id, title, created_at, status, allowed_image_domains, metadata
 """
 
-# Open a turn unless it is known, end the one that runs, append the message; and give what stood before the message.
+# Open a turn unless it is known, end the one that runs, append the message; and give what stood before it.
 OPEN_AND_APPEND = """
 WITH known AS (
     SELECT FROM turns WHERE owner_id = $1 AND id = $3
@@ -102,7 +102,7 @@ WHERE turns.owner_id = $1 AND turns.id = $2
 
 
 async def begin(database: Database, owner: str, wanted: BeginTurn) -> TurnBegun:
-    """Do everything that must happen before an answer can start; a repeat with the same turn id changes nothing.
+    """Do all that must happen before an answer can start; a repeat with the same turn id changes nothing.
 
     Raises:
         InvalidRequest: The message is not one of this thread.
@@ -239,7 +239,8 @@ WITH ended AS (
     RETURNING threads.last_seq - cardinality($11::text[]) AS before
 ), written AS (
     INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-    SELECT $1, $2, entry.id, thread.before + entry.number, entry.type, entry.hidden, $3, entry.created_at, entry.data
+    SELECT $1, $2, entry.id, thread.before + entry.number, entry.type, entry.hidden, $3,
+           entry.created_at, entry.data
     FROM thread, unnest($11::text[], $12::text[], $13::boolean[], $14::timestamptz[], $15::json[])
         WITH ORDINALITY AS entry (id, type, hidden, created_at, data, number)
     ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE

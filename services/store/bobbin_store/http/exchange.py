@@ -21,6 +21,7 @@ from bobbin_store.settings import Settings
 T = TypeVar("T")
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
+AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
 JSON: Final = "application/json"
 ID_PATTERN: Final = r"^[A-Za-z0-9_.:\-]+\Z"
@@ -53,7 +54,7 @@ def database_of(request: AnyRequest) -> Database:
     return cast("Database", request.app.state.database)
 
 
-def require_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+def require_token(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
     """Let in who shows the service token.
 
     Raises:
@@ -83,6 +84,8 @@ class Body(AbstractDTO[Any]):
     A DTO is where Litestar hands over the raw bytes; nothing is transferred here.
     """
 
+    asgi_connection: AnyConnection
+
     @classmethod
     def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
         """Do without a transfer model."""
@@ -92,9 +95,9 @@ class Body(AbstractDTO[Any]):
         return schema_creator.for_field_definition(field_definition)
 
     def decode_bytes(self, value: bytes) -> Any:
-        field = self.asgi_connection.route_handler.parsed_data_field
-        content_type = self.asgi_connection.headers.get("content-type", JSON)
-        return decode_body(value, content_type, field.annotation if field else Any)
+        connection = self.asgi_connection
+        data = connection.route_handler.parsed_fn_signature.parameters["data"]
+        return decode_body(value, connection.headers.get("content-type", JSON), data.annotation)
 
 
 def decode_body(body: bytes, content_type: str, kind: Any) -> Any:

@@ -41,7 +41,7 @@ async def put_item(
 
 
 @get("/threads/{thread_id:str}/items")
-async def list_items(  # noqa: PLR0913 (one argument per parameter of the request)
+async def list_items(
     request: AnyRequest,
     owner: Owner,
     thread_id: PathId,

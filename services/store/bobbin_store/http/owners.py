@@ -1,6 +1,6 @@
 """``/v1/owner``: all data of the owner named in the header."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from litestar import Response, delete, get
 from litestar.response import Stream
@@ -14,14 +14,14 @@ NDJSON = "application/x-ndjson"
 
 @get("/owner/export", media_type=NDJSON)
 async def export_owner(request: AnyRequest, owner: Owner) -> Stream:
-    """Give everything of the owner, one JSON object per line: threads each with what is in them, then attachments."""
+    """Give everything of the owner as JSON lines: threads with what is in them, then attachments."""
     chunks = owners.export(database_of(request), owner)
     # The first chunk comes before the answer begins: a database that is away is still a 503.
     first = await anext(chunks)
     return Stream(_with_first(first, chunks), media_type=NDJSON)
 
 
-async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _with_first(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     yield first
     async for chunk in rest:
         yield chunk

@@ -1,0 +1,1 @@
+"""An embedded PostgreSQL, for when no database is given."""
