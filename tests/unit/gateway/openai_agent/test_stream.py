@@ -1,0 +1,127 @@
+"""The way from raw bytes to events: every recorded stream, cut in any way, and bodies that are no streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bobbin_protocol.events import NoticeEvent
+from bobbin_protocol.store.turns import Usage
+from tests.recordings import ALL, Recording
+from tests.unit.gateway.openai_agent.samples import chunk, completed, delta, hear, sse
+
+BIGGEST_CUT_UP = 30_000
+"""Bytes of recordings that are tried with small cuts: larger ones show no other shapes, and take long."""
+usefixtures = pytest.mark.usefixtures("recordings")
+
+
+def check(recording: Recording, chunks: list[bytes]) -> None:
+    heard, answer = hear(recording.dialect, chunks)
+    expected = recording.expected
+    assert expected.is_text(heard.deltas), heard.deltas
+    assert "".join(text for texts in heard.texts for text in texts) == heard.deltas
+    assert (heard.failure is not None) == (expected.end == "error")
+    assert any(isinstance(event, NoticeEvent) for event in heard.events) == (expected.end == "incomplete")
+    if expected.input_tokens is not None:
+        assert answer.usage == Usage(
+            input_tokens=expected.input_tokens, output_tokens=expected.output_tokens or 0
+        )
+
+
+@usefixtures
+@pytest.mark.parametrize("recording", ALL, ids=str)
+def test_every_recorded_stream_gives_the_text_that_the_provider_sent(recording: Recording) -> None:
+    check(recording, [recording.data])
+
+
+@usefixtures
+@pytest.mark.parametrize("recording", ALL, ids=str)
+def test_the_network_may_cut_a_stream_anywhere(recording: Recording) -> None:
+    for size in (1, 7, 1460) if len(recording.data) < BIGGEST_CUT_UP else (61, 1460):
+        check(recording, cut(recording.data, [size]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(data=st.data())
+def test_the_network_may_cut_a_stream_in_pieces_of_any_size(recordings: Path, data: st.DataObject) -> None:
+    assert recordings
+    small = [recording for recording in ALL if len(recording.data) < BIGGEST_CUT_UP]
+    recording = data.draw(st.sampled_from(small))
+    sizes = data.draw(st.lists(st.integers(1, 400), min_size=1, max_size=20))
+    check(recording, cut(recording.data, sizes))
+
+
+@usefixtures
+@pytest.mark.parametrize("recording", ALL, ids=str)
+def test_what_was_said_before_the_stream_is_cut_off_is_kept(recording: Recording) -> None:
+    whole, _ = hear(recording.dialect, [recording.data])
+    for share in (0.3, 0.6, 0.9):
+        heard, _ = hear(recording.dialect, [recording.data[: int(len(recording.data) * share)]])
+        assert whole.deltas.startswith(heard.deltas)
+
+
+def cut(body: bytes, sizes: list[int]) -> list[bytes]:
+    """Cut into pieces whose sizes repeat."""
+    pieces: list[bytes] = []
+    start = 0
+    while start < len(body):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(body[start : start + size])
+        start += size
+    return pieces
+
+
+def test_events_before_a_failure_in_the_same_piece_are_not_lost() -> None:
+    heard, _ = hear("chat", [sse(chunk("Hel"), {"error": "boom"})])
+    assert heard.deltas == "Hel"
+    assert heard.failure is not None
+
+
+@pytest.mark.parametrize("dialect", ["responses", "chat"])
+@pytest.mark.parametrize("data", ["not JSON", "[1]", '"text"', '{"choices": 3, "type": 3}'])
+def test_an_event_that_makes_no_sense_keeps_what_was_said(dialect: str, data: str) -> None:
+    first = delta("Hel") if dialect == "responses" else chunk("Hel")
+    heard, _ = hear(dialect, [sse(first, data)])
+    assert heard.deltas == "Hel"
+    assert heard.failure is not None
+    assert "can't be read" in heard.failure.message
+    assert heard.failure.allow_retry
+
+
+@pytest.mark.parametrize("tail", [b"", b"data: {"])
+def test_a_stream_cut_within_an_event_broke_off(tail: bytes) -> None:
+    heard, _ = hear("responses", [sse(delta("Hel")) + tail])
+    assert heard.deltas == "Hel"
+    assert heard.failure is not None
+    assert "broke off" in heard.failure.message
+
+
+def test_the_last_event_may_lack_its_blank_line() -> None:
+    heard, _ = hear("responses", [sse(delta("Hello"), completed()).rstrip(b"\n")])
+    assert heard.failure is None
+    assert heard.deltas == "Hello"
+
+
+@pytest.mark.parametrize("body", [b"<html><body>Log in</body></html>", b'{"id": "x", "choices": []}', b""])
+def test_a_body_that_is_no_event_stream_is_named_in_the_log_only(body: bytes) -> None:
+    heard, _ = hear("chat", [body])
+    assert heard.failure is not None
+    assert "can't be read" in heard.failure.message
+    assert repr(body) in heard.failure.detail
+    assert body.decode() == "" or body.decode() not in heard.failure.message
+
+
+def test_an_error_as_a_plain_body_is_understood() -> None:
+    heard, _ = hear("chat", [b'{"error": {"code": "insufficient_quota", "message": "pay"}}'])
+    assert heard.failure is not None
+    assert "credit" in heard.failure.message
+    assert not heard.failure.allow_retry
+
+
+def test_an_event_without_end_does_not_eat_the_memory() -> None:
+    heard, _ = hear("chat", (b"data: " + b"x" * 1_000_000 for _ in range(40)))
+    assert heard.failure is not None
+    assert "larger than" in heard.failure.detail
