@@ -7,7 +7,7 @@ keys, account names or prompts. A retry is offered where the same request may we
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -42,12 +42,27 @@ def from_exception(error: Exception) -> AgentError:
         )
         known = _known(facts, detail, retry_after_s(error.response.headers))
         return known or _lasting(f"The model service could not use the request. {_TELL}", detail)
-    detail = f"{type(error).__name__}: {error or error.__cause__!r}"
+    causes = list(_causes(error))
+    detail = " < ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
+    if any(map(_is_unreachable, causes)):
+        return _passing("The model service can't be reached. Please try again in a moment.", detail)
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
         return _passing("The model service did not answer in time. Please try again.", detail)
     if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError | aiohttp.ClientPayloadError):
         return broken_off(detail)
     return _passing("The model service can't be reached. Please try again in a moment.", detail)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _is_unreachable(cause: BaseException) -> bool:
+    """Whether there was no connection, or it closed before the answer; the package calls both a timeout."""
+    return isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError)
 
 
 TRANSPORT_ERRORS = (

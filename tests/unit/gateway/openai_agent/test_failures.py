@@ -114,6 +114,18 @@ def test_trouble_on_the_way_may_be_over_at_the_next_try(error: Exception, words:
     assert type(error).__name__ in failure.detail
 
 
+def test_a_connection_that_the_package_takes_for_slow_is_named_as_refused() -> None:
+    try:
+        try:
+            raise aiohttp.ClientConnectionError("refused")
+        except aiohttp.ClientError as cause:
+            raise openai.APITimeoutError(REQUEST) from cause
+    except openai.APITimeoutError as error:
+        failure = failures.from_exception(error)
+    assert "can't be reached" in failure.message
+    assert "refused" in failure.detail
+
+
 @pytest.mark.parametrize(
     ("error", "words", "allow_retry"),
     [
