@@ -8,9 +8,9 @@ What it answers is chosen by the request's `model`, so any number of tests can s
     Echoes the message and recalls the earlier ones, a word at a time. When the instructions ask for a title,
     the answer is a title.
 
-`recording:<name>[?chunk=<bytes>&delay_ms=<ms>]`
-    The file `<name>.sse` of `--recordings`, byte for byte, whatever was asked; in writes of `chunk` bytes
-    (0: one write), `delay_ms` apart.
+`recording:<name>[?<options>]`, as `recording:chat-openai-text-usage?chunk=7&delay_ms=1`
+    The file `<name>.sse` of `--recordings`, byte for byte, whatever was asked; for its options see
+    `bobbin_gateway.demo_model.script.Pace`.
 
 `script:<options>`, the options as in a URL's query: `script:deltas=20&size=4&delay_ms=5`
     A made-up answer and its faults; `bobbin_gateway.demo_model.script.Script` says what each option means.

@@ -63,7 +63,6 @@ def _envelope(answer: Answer, kind: str) -> dict[str, Any]:
         "object": kind,
         "created": answer.created,
         "model": answer.model,
-        "service_tier": "default",
         "system_fingerprint": "fp_demo",
     }
 

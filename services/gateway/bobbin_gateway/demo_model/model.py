@@ -6,14 +6,13 @@ from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import parse_qs
 
 from bobbin_gateway.demo_model import chat, reply, responses
 from bobbin_gateway.demo_model.answer import Answer
 from bobbin_gateway.demo_model.demo import DELTA_S, demo_pieces
 from bobbin_gateway.demo_model.prompt import Request
 from bobbin_gateway.demo_model.reply import HTML, SSE, Reply
-from bobbin_gateway.demo_model.script import BadScript, Script, parse_script
+from bobbin_gateway.demo_model.script import BadScript, Script, parse_pace, parse_script
 
 DIALECTS: dict[str, ModuleType] = {"/v1/responses": responses, "/v1/chat/completions": chat}
 """What puts an answer into a dialect, by the path of its endpoint."""
@@ -47,17 +46,16 @@ class Model:
 
     def _recorded(self, rest: str) -> Reply:
         name, _, query = rest.partition("?")
-        options = {key: values[-1] for key, values in parse_qs(query).items()}
         file = self._recordings / f"{name}.sse" if self._recordings and Path(name).name == name else None
         if file is None or not file.is_file():
             return reply.error(404, f"There is no recording {name!r}.")
         try:
-            chunk, delay_s = int(options.pop("chunk", 0)), float(options.pop("delay_ms", 0)) / 1000
-        except ValueError as error:
-            return reply.error(400, f"recording: {error}")
-        if options or chunk < 0 or delay_s < 0:
-            return reply.error(400, "recording: the options are chunk and delay_ms")
-        return Reply(content_type=SSE, writes=reply.chunked(file.read_bytes(), chunk, delay_s))
+            pace = parse_pace(query)
+        except BadScript as error:
+            return reply.error(400, str(error))
+        return Reply(
+            content_type=SSE, writes=reply.chunked(file.read_bytes(), pace.chunk, pace.delay_ms / 1000)
+        )
 
     def _scripted(self, path: str, request: Request, query: str, body: bytes) -> Reply:
         try:
@@ -75,16 +73,17 @@ class Model:
 
 
 class Attempts:
-    """How often each body was sent; remembers the last 10,000 bodies."""
+    """How often each body was sent; only the bodies seen last are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
         self._counts: OrderedDict[bytes, int] = OrderedDict()
 
     def count(self, body: bytes) -> int:
         """Count one more attempt, and say how many there were."""
         key = blake2b(body, digest_size=16).digest()
         self._counts[key] = attempt = self._counts.pop(key, 0) + 1
-        if len(self._counts) > _ATTEMPTS:
+        if len(self._counts) > self._limit:
             self._counts.popitem(last=False)
         return attempt
 
@@ -109,6 +108,3 @@ def _answered(path: str, request: Request, script: Script, pieces: list[str]) ->
         return reply.error(500, "A scripted fault of a stream, asked for without one.", script.code)
     wait = (script.head_ms + script.first_ms + script.delay_ms * max(0, len(pieces) - 1)) / 1000
     return Reply(head_s=wait, writes=[(0, dialect.whole(answer))])
-
-
-_ATTEMPTS = 10_000

@@ -164,7 +164,7 @@ def _response(answer: Answer, status: str, groups: list[list[str]] | None = None
 def _usage(answer: Answer) -> dict[str, Any]:
     return {
         "input_tokens": answer.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": answer.input_tokens + answer.output_tokens,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import Meta
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Position = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0, le=3_600_000)]
+T = TypeVar("T")
 
 
 class BadScript(Exception):
@@ -88,13 +89,31 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return [after for after in (self.error_after, self.stall_after, self.cut_after) if after is not None]
 
 
+class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of `recording:...`."""
+
+    chunk: Count = 0
+    """Bytes per write; 0: one write."""
+    delay_ms: Milliseconds = 0
+    """Wait between writes."""
+
+
 def parse_script(query: str) -> Script:
     """The script of a query string; raises BadScript."""
+    return _parse(query, Script)
+
+
+def parse_pace(query: str) -> Pace:
+    """The pace of a recording; raises BadScript."""
+    return _parse(query, Pace)
+
+
+def _parse(query: str, kind: type[T]) -> T:
     options = dict(parse_qsl(query, keep_blank_values=True))
     try:
-        return msgspec.convert(options, Script, strict=False)
+        return msgspec.convert(options, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadScript(f"script: {error}") from None
+        raise BadScript(f"Bad model name: {error}") from None
 
 
 def _made_up(length: int, seed: int) -> str:
