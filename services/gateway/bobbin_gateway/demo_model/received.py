@@ -25,7 +25,7 @@ class Received(msgspec.Struct):
     body: msgspec.Raw
     """The JSON that was sent."""
     outcome: Outcome = "open"
-    """How the response ended: all was sent, we cut it, or the client left before its end."""
+    """How the response ended: all was sent (read or not), we cut it, or the client left while we waited."""
 
 
 class Listing(msgspec.Struct, frozen=True):
