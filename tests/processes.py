@@ -23,7 +23,9 @@ START_TIMEOUT_S = 30.0
 class Service:
     """One process with an HTTP port."""
 
-    def __init__(self, module: str, port: int, *arguments: str, ready: str = "/health/ready", **environ: str) -> None:
+    def __init__(
+        self, module: str, port: int, *arguments: str, ready: str = "/health/ready", **environ: str
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self._command = [sys.executable, "-m", module, *arguments]

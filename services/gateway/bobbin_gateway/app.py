@@ -19,6 +19,7 @@ from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.openai_agent.agent import OpenAIAgent
 from bobbin_gateway.openai_agent.client import open_client
 from bobbin_gateway.settings import Settings
+from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
 from bobbin_gateway.turns.engine import TurnEngine
 
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> Litestar:
                 agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
             )
             stack.push_async_callback(engine.close)
+            stack.enter_context(finishing_first(engine, tasks))
             app.state["gateway"] = Gateway(
                 settings=settings, store=store, engine=engine, authenticator=authenticator(settings)
             )
@@ -47,7 +49,7 @@ def create_app(settings: Settings) -> Litestar:
         [chatkit, live, ready],
         lifespan=[lifespan],
         exception_handlers={Exception: problem_response},
-        request_max_body_size=settings.max_body_bytes,
+        request_max_body_size=None,  # http.chatkit counts for itself
         openapi_config=None,
         logging_config=None,
     )

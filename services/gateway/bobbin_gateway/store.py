@@ -54,9 +54,7 @@ class Store:
 
     async def get_thread(self, owner_id: str, thread_id: str) -> ThreadWithItems:
         """A thread and its oldest visible items."""
-        return await self._call(
-            _THREAD_WITH_ITEMS, owner_id, "GET", _path("threads", thread_id), query={"visible": "true"}
-        )
+        return await self._call(_THREAD_WITH_ITEMS, owner_id, "GET", _path("threads", thread_id))
 
     async def list_threads(
         self, owner_id: str, limit: int | None, order: Order, after: str | None
@@ -78,7 +76,7 @@ class Store:
         self, owner_id: str, thread_id: str, limit: int | None, order: Order, after: str | None
     ) -> Page[StoredItem]:
         """A page of a thread's visible items."""
-        query = _page_query(limit, order, after) | {"visible": "true"}
+        query = _page_query(limit, order, after)
         return await self._call(_ITEMS, owner_id, "GET", _path("threads", thread_id, "items"), query=query)
 
     async def get_item(self, owner_id: str, thread_id: str, item_id: str) -> StoredItem:
@@ -124,7 +122,7 @@ class Store:
         body: msgspec.Struct | None,
         query: dict[str, str] | None,
     ) -> tuple[bytes, int]:
-        """Send one request, once more if the store hung up on an idle connection: every call may be repeated."""
+        """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
         data = None if body is None else _encode(body)
 
         async def send() -> tuple[bytes, int]:

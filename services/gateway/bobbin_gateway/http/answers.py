@@ -60,6 +60,7 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> b
             return encode_json(_items_for_client(items))
         case ThreadsUpdateReq(params=params):
             changed = await store.change_thread(owner_id, params.thread_id, ThreadChange(title=params.title))
+            gateway.engine.rename(owner_id, params.thread_id, params.title)
             return encode_json(thread_for_client(changed))
         case ThreadsDeleteReq(params=params):
             await gateway.engine.interrupt(owner_id, params.thread_id)

@@ -37,7 +37,7 @@ async def chatkit(request: HttpRequest) -> ASGIApp:
     _check_media_type(request)
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    decoded = decode_request(await request.body())
+    decoded = decode_request(await _body(request, gateway.settings.max_body_bytes))
     if isinstance(decoded, StreamingReq):
         return await _stream(gateway, owner_id, decoded, request)
     body = await answer(gateway, owner_id, decoded)
@@ -103,10 +103,31 @@ def _check_media_type(request: HttpRequest) -> None:
         raise HTTPException(status_code=415, detail=f"Send JSON, not {media_type}")
 
 
+async def _body(request: HttpRequest, limit: int) -> bytes:
+    """The request's body.
+
+    One that is too large is read to its end all the same, within reason: a server that answers and hangs up
+    in the middle of a request takes its answer with it (RFC 9112, section 9.6).
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > limit + _MOST_DISCARDED:
+            break
+    if size > limit:
+        raise HTTPException(status_code=413, detail=f"The body is larger than {limit} bytes")
+    return b"".join(chunks)
+
+
 def _is_strict(request: HttpRequest) -> bool:
     """RFC 7240, section 4.4: the caller wants failures as HTTP errors."""
     return "handling=strict" in request.headers.get("prefer", "").replace(" ", "").lower()
 
+
+_MOST_DISCARDED = 64 * 1024 * 1024
 
 _MEDIA_TYPES = frozenset({"", "application/json", "text/plain", "application/x-www-form-urlencoded"})
 """What JSON arrives as: the last two from `curl -d` and from pages that spare themselves a preflight."""

@@ -65,6 +65,7 @@ class TurnEngine:
         self._tasks = tasks
         self._running: dict[tuple[str, str], RunningTurn] = {}
         """By owner and thread: at most one turn runs in a thread."""
+        self._closed = False
 
     async def begin(
         self, owner_id: str, thread_id: str, turn_input: TurnInput, *, model: str | None, locale: str | None
@@ -75,6 +76,8 @@ class TurnEngine:
             StoreRefused: No such thread, the thread is locked, and the like.
             StoreUnavailable: The store cannot be reached.
         """
+        if self._closed:
+            raise StoreUnavailable("the gateway is stopping")
         await self.interrupt(owner_id, thread_id)
         turn_id = new_id("turn")
         begun = await self._store.begin_turn(
@@ -110,6 +113,11 @@ class TurnEngine:
             running.stop(outcome.CANCELLED)
             await asyncio.wait([running.task])
 
+    def rename(self, owner_id: str, thread_id: str, title: str) -> None:
+        """Tell the turn that runs in the thread, if any, that its thread has a name now."""
+        if running := self._running.get((owner_id, thread_id)):
+            running.rename(title)
+
     def leave(self, running: RunningTurn, follower: Follower) -> None:
         """A follower is gone; a turn that nobody reads any more is cancelled after the grace period."""
         follower.leave()
@@ -119,15 +127,17 @@ class TurnEngine:
             asyncio.get_running_loop().call_later(grace_s, _stop_if_unread, running)
 
     async def close(self) -> None:
-        """Let running turns end within the grace period, then end the rest honestly."""
-        tasks = [running.task for running in self._running.values() if running.task is not None]
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=self._settings.shutdown_grace_s)
-        for running in list(self._running.values()):
-            running.stop(outcome.SHUT_DOWN)
-        if late:
-            await asyncio.wait(late)
+        """Let running turns end within the grace period, then end the rest honestly. May be called again."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.shutdown_grace_s
+        while tasks := [running.task for running in self._running.values() if running.task is not None]:
+            if clock() < deadline:
+                await asyncio.wait(tasks, timeout=deadline - clock())
+                continue
+            self._closed = True
+            for running in self._running.values():
+                running.stop(outcome.SHUT_DOWN)
+            await asyncio.wait(tasks)
 
     async def _run(self, running: RunningTurn) -> None:
         turn = running.turn

@@ -42,7 +42,7 @@ class RunningTurn:
         self.answering = False
         """Whether the agent is at work, so that the turn can still be stopped."""
         self._sent_thread = _snapshot(turn.thread)
-        self.stored_thread = self._sent_thread
+        self.stored_thread = _snapshot(turn.thread)
         """The thread as the store knows it."""
 
     def open(self, *, created: bool, said: ThreadItemDoneEvent | None) -> None:
@@ -71,6 +71,11 @@ class RunningTurn:
 
     def _append(self, event: ThreadStreamEvent) -> None:
         self.log.append(encode_event(encode_json(event)))
+
+    def rename(self, title: str) -> None:
+        """The user gave the thread a name meanwhile: it stays."""
+        for thread in (self.turn.thread, self._sent_thread, self.stored_thread):
+            thread.title = title
 
     def stop(self, reason: Outcome) -> None:
         """End the turn early, keeping what was said; without effect once the agent is done."""
