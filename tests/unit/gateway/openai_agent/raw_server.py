@@ -24,9 +24,11 @@ class RawServer(msgspec.Struct):
 async def raw_server(reply: Reply) -> AsyncGenerator[RawServer]:
     """Serve until left; `reply` writes the whole response, status line included."""
     served = RawServer()
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.connections += 1
+        writers.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -43,6 +45,9 @@ async def raw_server(reply: Reply) -> AsyncGenerator[RawServer]:
         yield served
     finally:
         server.close()
+        for writer in writers:
+            writer.close()
+        await server.wait_closed()
 
 
 def start(status: str = "200 OK", *headers: str) -> bytes:
