@@ -55,11 +55,11 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return "required"
     if field.default is None or field.default == "":
         return "empty"
-    return f"`{field.default}`"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _description(kind: Any) -> str:
     for meta in getattr(kind, "__metadata__", ()):
         if isinstance(meta, msgspec.Meta) and meta.description:
-            return meta.description
+            return meta.description.removesuffix(".")
     return ""

@@ -1,8 +1,8 @@
 """Stopping without losing an answer.
 
 Granian, asked to stop, waits for its open requests, and only then tells the application: an open stream
-would hold it up for as long as its turn likes. So the first word of SIGTERM comes here: turns end within their
-grace period while everything still works, and then granian is told by SIGINT, which means the same to it.
+would hold it up for as long as its turn likes. So the first word of SIGTERM comes here: turns end within
+their grace period while everything still works, and then granian is told by SIGINT, which means the same.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ BROKEN = {
     "limit as text": (b'{"type": "threads.list", "params": {"limit": "20"}}', "params.limit"),
     "unknown order": (b'{"type": "threads.list", "params": {"order": "sideways"}}', "params.order"),
     "lone surrogate": (CREATE % rb'{"type": "input_text", "text": "\ud800"}', None),
-    "unknown content": (CREATE % b'{"type": "input_smell"}', "params.input.content[...]"),
+    "unknown content": (CREATE % b'{"type": "input_smell"}', "params.input.content[0].type"),
     "title with NUL": (
         rb'{"type": "threads.update", "params": {"thread_id": "thr_1", "title": "a\u0000b"}}',
         "params.title",
