@@ -80,6 +80,13 @@ else:
     AnyBorder = int | dict[str, Any]
 
 
+class MinMax(Wire):
+    """Bounds, both inclusive. No component of the reference uses it yet."""
+
+    min: int | None = None
+    max: int | None = None
+
+
 class WidgetStatus(Wire):
     """A line above a card or list. The reference has a type for either decoration; this is both."""
 
