@@ -9,7 +9,7 @@ import msgspec
 from bobbin_protocol.attachments import Attachment
 from bobbin_protocol.ids import Id
 from bobbin_protocol.wire import encode_json
-from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import InvalidRequest, NotFound
 
 decode_attachment = msgspec.json.Decoder[Attachment](Attachment).decode
@@ -55,8 +55,8 @@ async def _write(database: Database, statement: str, owner: str, attachment: Att
     check_id(attachment.id, "$.id")
     if attachment.thread_id is not None:
         check_id(attachment.thread_id, "$.thread_id")
-    async with database.transaction(owner) as transaction:
-        row = await transaction.fetchrow(
+    async with database.session(owner) as session:
+        row = await session.fetchrow(
             statement, owner, attachment.id, attachment.thread_id, encode_json(attachment)
         )
     assert row is not None  # noqa: S101 (both statements return their row or raise)
@@ -73,8 +73,8 @@ async def get(database: Database, owner: str, attachment_id: str) -> Attachment:
     Raises:
         NotFound: There is no such attachment.
     """
-    async with database.transaction(owner) as transaction:
-        row = await transaction.fetchrow(GET, owner, attachment_id)
+    async with database.session(owner) as session:
+        row = await session.fetchrow(GET, owner, attachment_id)
     if row is None:
         raise not_found()
     return attachment_of(row)
@@ -90,28 +90,22 @@ async def delete(database: Database, owner: str, attachment_id: str) -> None:
     Raises:
         NotFound: There is no such attachment.
     """
-    async with database.transaction(owner) as transaction:
-        if await transaction.fetchval(DELETE, owner, attachment_id) is None:
+    async with database.session(owner) as session:
+        if await session.fetchval(DELETE, owner, attachment_id) is None:
             raise not_found()
 
 
-# Give attachments to a thread, unless they are in one already.
-CLAIM = """
-UPDATE attachments SET thread_id = coalesce(thread_id, $3)
-WHERE owner_id = $1 AND id = ANY ($2::text[])
-RETURNING id, thread_id, data
-"""
+# Several attachments.
+FIND = "SELECT id, thread_id, data FROM attachments WHERE owner_id = $1 AND id = ANY ($2::text[])"
 
 
-async def claim(
-    transaction: Transaction, owner: str, attachment_ids: Sequence[str], thread_id: str
-) -> list[Attachment]:
-    """Give the attachments, in this order, and note that the thread has them now.
+async def find(session: Session, owner: str, attachment_ids: Sequence[str]) -> list[Attachment]:
+    """Give the attachments in this order.
 
     Raises:
         NotFound: One is not there.
     """
-    rows = await transaction.fetch(CLAIM, owner, list(attachment_ids), thread_id)
+    rows = await session.fetch(FIND, owner, attachment_ids)
     found = {row["id"]: attachment_of(row) for row in rows}
     missing = next((wanted for wanted in attachment_ids if wanted not in found), None)
     if missing is not None:

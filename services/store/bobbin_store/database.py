@@ -1,4 +1,4 @@
-"""PostgreSQL: the pool, transactions in one owner's name, and its errors in our words.
+"""PostgreSQL: the pool, sessions in one owner's name, and its errors in our words.
 
 The one module that knows asyncpg.
 """
@@ -22,8 +22,8 @@ log = structlog.stdlib.get_logger()
 Row: TypeAlias = Mapping[str, Any]
 
 
-class Transaction(Protocol):
-    """What statements run in."""
+class Session(Protocol):
+    """What statements run in: a connection."""
 
     async def execute(self, query: str, *args: object) -> str: ...
     async def fetch(self, query: str, *args: object) -> list[Row]: ...
@@ -35,12 +35,12 @@ class Transaction(Protocol):
         timeout: float | None = None,  # noqa: ASYNC109 (asyncpg's signature)
     ) -> Any: ...
     def cursor(self, query: str, *args: object, prefetch: int) -> AsyncIterable[Row]: ...
+    def transaction(self, *, isolation: str | None = None) -> AbstractAsyncContextManager[None]: ...
 
 
-class Connection(Transaction, Protocol):
+class Connection(Session, Protocol):
     """A connection of its own, outside of the pool."""
 
-    def transaction(self) -> AbstractAsyncContextManager[None]: ...
     async def close(self) -> None: ...
 
 
@@ -49,8 +49,22 @@ COMMAND_MARGIN_S = 5.0
 
 IDLE_CONNECTION_S = 300.0
 
-# Every row that this transaction touches must be this owner's (row-level security).
-OWNER = "SELECT set_config('bobbin.owner_id', $1, true)"
+PLANNING = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "seq_page_cost": "0.01",
+    "random_page_cost": "0.01",
+}
+"""Every statement runs along one index, in its order, whatever the values. So each connection plans it once:
+planning costs more than running. A plan made while a table is small must do for a large one until PostgreSQL
+notices: so it may neither scan all nor sort, and the cost of pages must not drown the difference between an
+index that fits and one that shares only its first column.
+"""
+
+# Every row that this connection touches must be this owner's (row-level security), until another is named.
+OWNER = "SELECT set_config('bobbin.owner_id', $1, false)"
 
 # Does row-level security bind the role that we logged in as?
 ABOVE_ROW_SECURITY = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"
@@ -70,20 +84,25 @@ class Database:
         self._wait_s = settings.store_pool_wait_s
 
     @asynccontextmanager
-    async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncGenerator[Transaction]:
-        """One transaction that sees the rows of one owner; with `snapshot` as they stand at its start.
+    async def session(self, owner: str) -> AsyncGenerator[Session]:
+        """A connection that sees the rows of one owner; each statement is a transaction of its own.
 
         Raises:
             StoreError: What the database says, in our words.
         """
         try:
             async with self._pool.acquire(timeout=self._wait_s) as connection:
-                isolation = "repeatable_read" if snapshot else "read_committed"
-                async with connection.transaction(isolation=isolation):
-                    await connection.execute(OWNER, owner)
-                    yield cast("Transaction", connection)
+                await connection.execute(OWNER, owner)
+                yield cast("Session", connection)
         except FAILURES as error:
             raise in_our_words(error) from error
+
+    @asynccontextmanager
+    async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncGenerator[Session]:
+        """The same for several statements that belong together; with `snapshot` all see the same state."""
+        isolation = "repeatable_read" if snapshot else "read_committed"
+        async with self.session(owner) as session, session.transaction(isolation=isolation):
+            yield session
 
     async def check(self) -> None:
         """Return if the database answers.
@@ -114,6 +133,7 @@ async def open_database(dsn: str, settings: Settings) -> AsyncGenerator[Database
         server_settings={
             "application_name": "bobbin-store",
             "search_path": "bobbin",
+            **PLANNING,
             "statement_timeout": str(round(timeout_s * 1000)),
             "idle_in_transaction_session_timeout": str(round((timeout_s + COMMAND_MARGIN_S) * 1000)),
         },
@@ -150,7 +170,7 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _leave_as_is(connection: Any) -> None:
-    """Spare the round trip of a reset: everything we set is local to a transaction."""
+    """Spare the round trip of a reset: `session` sets all that differs from one use to the next."""
 
 
 def _as_is(document: bytes) -> bytes:

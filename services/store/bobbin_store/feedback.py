@@ -26,8 +26,8 @@ async def put(database: Database, owner: str, thread_id: str, wanted: NewFeedbac
     """
     if len(wanted.item_ids) > MAX_ITEMS:
         raise InvalidRequest(f"At most {MAX_ITEMS} items at once", field="$.item_ids")
-    async with database.transaction(owner) as transaction:
-        await transaction.execute(PUT, owner, thread_id, sorted(set(wanted.item_ids)), wanted.kind)
+    async with database.session(owner) as session:
+        await session.execute(PUT, owner, thread_id, sorted(set(wanted.item_ids)), wanted.kind)
 
 
 # All opinions in a thread, in the order of its items.
@@ -46,9 +46,9 @@ async def in_thread(database: Database, owner: str, thread_id: str) -> list[Feed
     Raises:
         NotFound: There is no such thread.
     """
-    async with database.transaction(owner) as transaction:
-        await threads.get(transaction, owner, thread_id)
-        return [feedback_of(row) for row in await transaction.fetch(LIST, owner, thread_id)]
+    async with database.session(owner) as session:
+        await threads.get(session, owner, thread_id)
+        return [feedback_of(row) for row in await session.fetch(LIST, owner, thread_id)]
 
 
 def feedback_of(row: Row) -> Feedback:

@@ -13,7 +13,7 @@ from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, ThreadItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.wire import encode_json
 from bobbin_store import threads
-from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import InvalidRequest, NotFound
 from bobbin_store.pages import PageRequest, cut, unknown_cursor
 
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def entry_of(item: StoredItem, thread_id: str, *, field: str = "$") -> Entry:
+def entry_of(item: StoredItem, thread_id: Any, *, field: str = "$") -> Entry:
     """Check a caller's item and make a row of it, fields unknown to us included.
 
     Raises:
@@ -51,7 +51,7 @@ def entry_of(item: StoredItem, thread_id: str, *, field: str = "$") -> Entry:
     return Entry(typed.id, kind, kind in HIDDEN_ITEM_TYPES, typed.created_at, data)
 
 
-def entries_of(items: Iterable[StoredItem], thread_id: str) -> list[Entry]:
+def entries_of(items: Iterable[StoredItem], thread_id: Any) -> list[Entry]:
     """Check a caller's items.
 
     Raises:
@@ -61,6 +61,11 @@ def entries_of(items: Iterable[StoredItem], thread_id: str) -> list[Entry]:
     if len({entry.id for entry in entries}) < len(entries):
         raise InvalidRequest("The same item id is there twice", field="$.items")
     return entries
+
+
+def columns(entries: Sequence[Entry]) -> list[list[Any]]:
+    """Turn rows into columns, the way a statement takes many at once."""
+    return [[entry[index] for entry in entries] for index in range(len(Entry._fields))]
 
 
 def documents_of(rows: Sequence[Row]) -> list[StoredItem]:
@@ -124,8 +129,8 @@ async def put(database: Database, owner: str, thread_id: str, item_id: str, item
 
 
 async def _write(database: Database, statement: str, owner: str, thread_id: str, entry: Entry) -> None:
-    async with database.transaction(owner) as transaction:
-        if await transaction.fetchval(statement, owner, thread_id, *entry) is None:
+    async with database.session(owner) as session:
+        if await session.fetchval(statement, owner, thread_id, *entry) is None:
             raise threads.not_found()
 
 
@@ -139,8 +144,8 @@ async def get(database: Database, owner: str, thread_id: str, item_id: str) -> S
     Raises:
         NotFound: There is no such item.
     """
-    async with database.transaction(owner) as transaction:
-        data = await transaction.fetchval(GET, owner, thread_id, item_id)
+    async with database.session(owner) as session:
+        data = await session.fetchval(GET, owner, thread_id, item_id)
     if data is None:
         raise not_found()
     return decode_item(data)
@@ -165,19 +170,22 @@ ORDER BY seq LIMIT $4
 
 
 async def page(
-    transaction: Transaction, owner: str, thread_id: str, wanted: PageRequest, *, hidden: bool = False
+    session: Session, owner: str, thread_id: str, wanted: PageRequest, *, hidden: bool = False
 ) -> Page[StoredItem]:
-    """List the items of a thread that is known to be there.
+    """List the items of a thread.
 
     Raises:
         InvalidRequest: `after` is no item of the thread.
+        NotFound: There is no such thread.
     """
     statement, start = (PAGE_DESC, LAST_SEQ) if wanted.order == "desc" else (PAGE_ASC, 0)
     if wanted.after is not None:
-        start = await transaction.fetchval(POSITION, owner, thread_id, wanted.after)
+        start = await session.fetchval(POSITION, owner, thread_id, wanted.after)
+    rows = await session.fetch(statement, owner, thread_id, start, wanted.size + 1, hidden)
+    if not rows:
+        await threads.get(session, owner, thread_id)
         if start is None:
             raise unknown_cursor()
-    rows = await transaction.fetch(statement, owner, thread_id, start, wanted.size + 1, hidden)
     return cut(documents_of(rows), [row["id"] for row in rows], wanted.size)
 
 
@@ -191,8 +199,8 @@ async def delete(database: Database, owner: str, thread_id: str, item_id: str) -
     Raises:
         NotFound: There is no such item.
     """
-    async with database.transaction(owner) as transaction:
-        if await transaction.fetchval(DELETE, owner, thread_id, item_id) is None:
+    async with database.session(owner) as session:
+        if await session.fetchval(DELETE, owner, thread_id, item_id) is None:
             raise not_found()
 
 
@@ -206,12 +214,12 @@ async def cut_after(database: Database, owner: str, thread_id: str, item_id: str
     Raises:
         NotFound: There is no such thread or item.
     """
-    async with database.transaction(owner) as transaction:
-        await threads.lock(transaction, owner, thread_id)
-        seq = await transaction.fetchval(POSITION, owner, thread_id, item_id)
+    async with database.transaction(owner) as session:
+        await threads.lock(session, owner, thread_id)
+        seq = await session.fetchval(POSITION, owner, thread_id, item_id)
         if seq is None:
             raise not_found()
-        rows = await transaction.fetch(CUT, owner, thread_id, seq)
+        rows = await session.fetch(CUT, owner, thread_id, seq)
     return [row["id"] for row in sorted(rows, key=lambda row: row["seq"])]
 
 

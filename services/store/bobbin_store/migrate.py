@@ -1,9 +1,9 @@
 """Brings the database's schema up to what this code expects.
 
 Rules: files are ``migrations/NNNN_name.sql``, numbered from 1 without a gap, never edited once released. Each
-runs once, in a transaction of its own, one process at a time (an advisory lock). A schema newer than the code is
-refused: it may hold what this code would break. A migration must let the code of before go on working: both run
-side by side during an upgrade.
+runs once, in a transaction of its own, one process at a time (an advisory lock). A schema newer than the code
+is refused: it may hold what this code would break. A migration must let the code of before go on working:
+both run side by side during an upgrade.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from bobbin_store.database import Connection, DatabaseError, Transaction, connect
+from bobbin_store.database import Connection, DatabaseError, Session, connect
 from bobbin_store.errors import CannotStart, Unavailable
 
 log = structlog.stdlib.get_logger()
@@ -58,7 +58,7 @@ TABLE = "SELECT to_regclass('bobbin.migrations')"
 APPLIED = "SELECT number FROM bobbin.migrations ORDER BY number"
 
 
-async def applied(connection: Transaction) -> int:
+async def applied(connection: Session) -> int:
     """Say how many migrations have run; 0 on an empty database.
 
     Raises:

@@ -15,8 +15,9 @@ from bobbin_protocol.store.owners import (
     ExportLine,
 )
 from bobbin_protocol.wire import encode_json
-from bobbin_store import attachments, feedback, items, threads, turns
-from bobbin_store.database import Database, Row, Transaction
+from bobbin_store import attachments, feedback, items, threads
+from bobbin_store.database import Database, Row, Session
+from bobbin_store.turns import record
 
 FETCH_ROWS = 100
 """Rows that wait in memory at most, per open cursor."""
@@ -51,9 +52,9 @@ ATTACHMENTS = "SELECT thread_id, data FROM attachments WHERE owner_id = $1 ORDER
 async def export(database: Database, owner: str) -> AsyncGenerator[bytes]:
     """Give everything of an owner as lines of JSON, many to a chunk, as it stands at this moment."""
     chunk = bytearray()
-    async with database.transaction(owner, snapshot=True) as transaction:
-        await transaction.execute(PATIENCE, f"{LONG_TIMEOUT_S:.0f}s")
-        async with aclosing(_lines(transaction, owner)) as lines:
+    async with database.transaction(owner, snapshot=True) as session:
+        await session.execute(PATIENCE, f"{LONG_TIMEOUT_S:.0f}s")
+        async with aclosing(_lines(session, owner)) as lines:
             async for line in lines:
                 chunk += encode_json(line) + b"\n"
                 if len(chunk) >= CHUNK_BYTES:
@@ -62,22 +63,22 @@ async def export(database: Database, owner: str) -> AsyncGenerator[bytes]:
     yield bytes(chunk)
 
 
-async def _lines(transaction: Transaction, owner: str) -> AsyncGenerator[ExportLine]:
-    async for row in _rows(transaction, THREADS, owner):
+async def _lines(session: Session, owner: str) -> AsyncGenerator[ExportLine]:
+    async for row in _rows(session, THREADS, owner):
         thread = threads.thread_of(row)
         yield ExportedThread(thread=thread)
-        async for entry in _rows(transaction, ITEMS, owner, thread.id):
+        async for entry in _rows(session, ITEMS, owner, thread.id):
             yield ExportedItem(item=items.decode_item(entry["data"]))
-        async for entry in _rows(transaction, TURNS, owner, thread.id):
-            yield ExportedTurn(turn=turns.record_of(entry))
-        async for entry in _rows(transaction, feedback.LIST, owner, thread.id):
+        async for entry in _rows(session, TURNS, owner, thread.id):
+            yield ExportedTurn(turn=record.record_of(entry))
+        async for entry in _rows(session, feedback.LIST, owner, thread.id):
             yield ExportedFeedback(feedback=feedback.feedback_of(entry))
-    async for row in _rows(transaction, ATTACHMENTS, owner):
+    async for row in _rows(session, ATTACHMENTS, owner):
         yield ExportedAttachment(attachment=attachments.attachment_of(row))
 
 
-def _rows(transaction: Transaction, statement: str, *arguments: str) -> AsyncIterable[Row]:
-    return transaction.cursor(statement, *arguments, prefetch=FETCH_ROWS)
+def _rows(session: Session, statement: str, *arguments: str) -> AsyncIterable[Row]:
+    return session.cursor(statement, *arguments, prefetch=FETCH_ROWS)
 
 
 # Keep turns from writing while we erase; in the order of ids, so that two erasures never wait for each other.
@@ -105,11 +106,11 @@ WITH gone AS (DELETE FROM threads WHERE owner_id = $1 RETURNING 1) SELECT count(
 
 async def erase(database: Database, owner: str) -> Erased:
     """Delete everything of an owner, all or nothing, and say how much it was."""
-    async with database.transaction(owner) as transaction:
-        await transaction.execute(PATIENCE, f"{LONG_TIMEOUT_S:.0f}s")
+    async with database.transaction(owner) as session:
+        await session.execute(PATIENCE, f"{LONG_TIMEOUT_S:.0f}s")
 
         async def count(statement: str) -> int:
-            return int(await transaction.fetchval(statement, owner, timeout=LONG_TIMEOUT_S))
+            return int(await session.fetchval(statement, owner, timeout=LONG_TIMEOUT_S))
 
         await count(LOCK_THREADS)
         return Erased(

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.pages import Page
 from bobbin_protocol.store.threads import NewThread, ThreadChange
 from bobbin_protocol.threads import ActiveStatus, ClosedStatus, LockedStatus, ThreadMetadata, ThreadStatus
 from bobbin_protocol.wire import encode_json, utc
-from bobbin_store.database import Database, Row, Transaction
+from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import InvalidRequest, NotFound, ThreadClosed, ThreadLocked
 from bobbin_store.pages import PageRequest, cut, unknown_cursor
 
@@ -39,8 +40,8 @@ async def create(database: Database, owner: str, wanted: NewThread) -> ThreadMet
         Conflict: The id is taken.
     """
     created_at = None if wanted.created_at is None else storable(wanted.created_at)
-    async with database.transaction(owner) as transaction:
-        row = await transaction.fetchrow(
+    async with database.session(owner) as session:
+        row = await session.fetchrow(
             CREATE,
             owner,
             wanted.id or new_id("thread"),
@@ -61,23 +62,23 @@ FROM threads WHERE owner_id = $1 AND id = $2
 """
 
 
-async def get(transaction: Transaction, owner: str, thread_id: str) -> ThreadMetadata:
-    row = await transaction.fetchrow(GET, owner, thread_id)
+async def get(session: Session, owner: str, thread_id: str) -> ThreadMetadata:
+    row = await session.fetchrow(GET, owner, thread_id)
     if row is None:
         raise not_found()
     return thread_of(row)
 
 
 # One thread, kept from other writers until the transaction ends. Whatever changes several rows of it takes
-# this lock first, so that none waits for another in a circle.
+# this lock first, so that no two wait for each other.
 LOCK = """
 SELECT id, title, created_at, status, allowed_image_domains, metadata
 FROM threads WHERE owner_id = $1 AND id = $2 FOR NO KEY UPDATE
 """
 
 
-async def lock(transaction: Transaction, owner: str, thread_id: str) -> ThreadMetadata:
-    row = await transaction.fetchrow(LOCK, owner, thread_id)
+async def lock(session: Session, owner: str, thread_id: str) -> ThreadMetadata:
+    row = await session.fetchrow(LOCK, owner, thread_id)
     if row is None:
         raise not_found()
     return thread_of(row)
@@ -108,19 +109,25 @@ async def page(database: Database, owner: str, wanted: PageRequest) -> Page[Thre
         InvalidRequest: `after` is no thread of this owner.
     """
     statement, start = (PAGE_DESC, AFTER_ALL) if wanted.order == "desc" else (PAGE_ASC, BEFORE_ALL)
-    async with database.transaction(owner) as transaction:
+    async with database.session(owner) as session:
         if wanted.after is not None:
-            start = await transaction.fetchval(POSITION, owner, wanted.after)
+            start = await session.fetchval(POSITION, owner, wanted.after)
             if start is None:
                 raise unknown_cursor()
-        rows = await transaction.fetch(statement, owner, start, wanted.after or "", wanted.size + 1)
+        rows = await session.fetch(statement, owner, start, wanted.after or "", wanted.size + 1)
     return cut([thread_of(row) for row in rows], [row["id"] for row in rows], wanted.size)
 
 
-# Write all that a caller may change of a thread.
-SAVE = """
-UPDATE threads SET title = $3, status = $4, allowed_image_domains = $5, metadata = $6, updated_at = now()
+# Change a thread: each pair of parameters says whether to, and into what.
+CHANGE = """
+UPDATE threads SET
+    title = CASE WHEN $3 THEN $4 ELSE title END,
+    status = CASE WHEN $5 THEN $6 ELSE status END,
+    allowed_image_domains = CASE WHEN $7 THEN $8 ELSE allowed_image_domains END,
+    metadata = CASE WHEN $9 THEN $10 ELSE metadata END,
+    updated_at = now()
 WHERE owner_id = $1 AND id = $2
+RETURNING id, title, created_at, status, allowed_image_domains, metadata
 """
 
 
@@ -130,10 +137,27 @@ async def change(database: Database, owner: str, thread_id: str, wanted: ThreadC
     Raises:
         NotFound: There is no such thread.
     """
-    async with database.transaction(owner) as transaction:
-        thread = changed(await lock(transaction, owner, thread_id), wanted)
-        await transaction.execute(SAVE, owner, thread_id, *columns(thread))
-    return thread
+    async with database.session(owner) as session:
+        row = await session.fetchrow(CHANGE, owner, thread_id, *change_parameters(wanted))
+    if row is None:
+        raise not_found()
+    return thread_of(row)
+
+
+def change_parameters(wanted: ThreadChange) -> tuple[object, ...]:
+    """Give what CHANGE takes: for each field whether to change it, and into what."""
+    title, status = wanted.title, wanted.status
+    domains, metadata = wanted.allowed_image_domains, wanted.metadata
+    return (
+        title is not UNSET,
+        None if title is UNSET else title,
+        status is not UNSET,
+        None if status is UNSET else encode_json(status),
+        domains is not UNSET,
+        None if domains is UNSET else _optional(domains),
+        metadata is not UNSET,
+        None if metadata is UNSET else encode_json(metadata),
+    )
 
 
 # Remove a thread; its items, turns, attachments and feedback go with it.
@@ -146,8 +170,8 @@ async def delete(database: Database, owner: str, thread_id: str) -> None:
     Raises:
         NotFound: There is no such thread.
     """
-    async with database.transaction(owner) as transaction:
-        if await transaction.fetchval(DELETE, owner, thread_id) is None:
+    async with database.session(owner) as session:
+        if await session.fetchval(DELETE, owner, thread_id) is None:
             raise not_found()
 
 
@@ -161,21 +185,6 @@ def thread_of(row: Row) -> ThreadMetadata:
         allowed_image_domains=None if domains is None else decode_domains(domains),
         metadata=decode_metadata(row["metadata"]),
     )
-
-
-def columns(thread: ThreadMetadata) -> tuple[str | None, bytes, bytes | None, bytes]:
-    """Give what SAVE writes."""
-    domains = _optional(thread.allowed_image_domains)
-    return thread.title, encode_json(thread.status), domains, encode_json(thread.metadata)
-
-
-def changed(thread: ThreadMetadata, wanted: ThreadChange) -> ThreadMetadata:
-    given = {
-        name: value
-        for name in wanted.__struct_fields__
-        if (value := getattr(wanted, name)) is not msgspec.UNSET
-    }
-    return msgspec.structs.replace(thread, **given)
 
 
 def check_open(thread: ThreadMetadata) -> None:

@@ -3,8 +3,8 @@
 * Nothing but our own folders is created or changed. Started as root we give the server to another user, and
   put what that user cannot reach under /var/lib/bobbin instead of opening the folders above it.
 * Stores on the same data folder share one server. Each holds a shared file lock while it lives, which the
-  kernel takes back even after kill -9; who leaves last, stops the server. A second lock keeps starts and stops
-  apart.
+  kernel takes back even after kill -9; who leaves last, stops the server. A second lock keeps starts and
+  stops apart.
 * The server listens on a Unix socket only, in a folder of its user alone, and knows callers by their user.
 """
 
@@ -111,7 +111,7 @@ class EmbeddedServer:
         return _works_in(int(lines[0]), self._data)
 
     def _ensure_running(self) -> bool:
-        """Start the server unless it runs; say whether that was necessary."""
+        """Start the server unless it runs; say whether that was needed."""
         if not self._data.exists():
             self._create()
         self._settle()
@@ -142,7 +142,7 @@ class EmbeddedServer:
         log.info("embedded database created", folder=str(self._data))
 
     def _settle(self) -> None:
-        """Wait until processes on our data have come up or gone, then drop a pid file that names none of them.
+        """Wait until processes on our data have come up or gone; drop a pid file that names none of them.
 
         PostgreSQL sees through a stale pid file, unless another process has its number by now.
         """

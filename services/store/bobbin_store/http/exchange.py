@@ -54,7 +54,7 @@ def database_of(request: AnyRequest) -> Database:
     return cast("Database", request.app.state.database)
 
 
-def require_token(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
+async def require_token(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
     """Let in who shows the service token.
 
     Raises:

@@ -9,7 +9,7 @@ from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import Order
 from bobbin_protocol.store.items import ItemsCut
-from bobbin_store import items, threads
+from bobbin_store import items
 from bobbin_store.http.exchange import (
     ID_PATTERN,
     AnyRequest,
@@ -52,11 +52,8 @@ async def list_items(
     hidden: bool = False,
 ) -> Response[Page[StoredItem]]:
     """List the items of a thread in the order they were added; hidden ones only if asked for."""
-    async with database_of(request).transaction(owner) as transaction:
-        await threads.get(transaction, owner, thread_id)
-        page = await items.page(
-            transaction, owner, thread_id, PageRequest(limit, order, after), hidden=hidden
-        )
+    async with database_of(request).session(owner) as session:
+        page = await items.page(session, owner, thread_id, PageRequest(limit, order, after), hidden=hidden)
     return answer(request, page)
 
 

@@ -30,9 +30,9 @@ async def get_thread(
     request: AnyRequest, owner: Owner, thread_id: PathId, limit: Limit = 0, *, hidden: bool = False
 ) -> Response[ThreadWithItems]:
     """Give a thread and the first page of its items, oldest first."""
-    async with database_of(request).transaction(owner) as transaction:
-        thread = await threads.get(transaction, owner, thread_id)
-        page = await items.page(transaction, owner, thread_id, PageRequest(limit, "asc"), hidden=hidden)
+    async with database_of(request).session(owner) as session:
+        thread = await threads.get(session, owner, thread_id)
+        page = await items.page(session, owner, thread_id, PageRequest(limit, "asc"), hidden=hidden)
     return answer(request, ThreadWithItems(thread=thread, items=page))
 
 

@@ -1,0 +1,97 @@
+"""Finishing a turn: its whole outcome in one statement."""
+
+from __future__ import annotations
+
+from bobbin_protocol.store.threads import ThreadChange
+from bobbin_protocol.store.turns import FinishTurn, TurnFinished
+from bobbin_protocol.threads import ThreadMetadata
+from bobbin_protocol.wire import encode_json
+from bobbin_store import items, threads
+from bobbin_store.database import Database, Session
+from bobbin_store.errors import Conflict, InvalidRequest
+from bobbin_store.turns import record
+
+UNCHANGED = ThreadChange()
+
+# End a running turn: its state, its items in their order, its thread ($3, if given, is where the items
+# belong). Nothing happens to a turn that has ended. It is asked for `ended_at`, not for `state`: the index of
+# all running turns would look like a way to find one of them.
+END = """
+WITH thread AS (
+    SELECT id FROM threads
+    WHERE owner_id = $1 AND id = (SELECT thread_id FROM turns WHERE owner_id = $1 AND id = $2)
+    AND id = coalesce($3, id)
+    FOR NO KEY UPDATE
+), ended AS (
+    UPDATE turns SET state = $4, ended_at = now(), usage = $5, error = $6 FROM thread
+    WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
+    RETURNING turns.thread_id
+), removed AS (
+    DELETE FROM items USING ended
+    WHERE items.owner_id = $1 AND items.thread_id = ended.thread_id AND items.id = ANY ($7::text[])
+), changed AS (
+    UPDATE threads SET
+        title = CASE WHEN $8 THEN $9 ELSE title END,
+        status = CASE WHEN $10 THEN $11 ELSE status END,
+        allowed_image_domains = CASE WHEN $12 THEN $13 ELSE allowed_image_domains END,
+        metadata = CASE WHEN $14 THEN $15 ELSE metadata END,
+        updated_at = now(),
+        last_seq = last_seq + cardinality($16::text[])
+    WHERE owner_id = $1 AND id = (SELECT thread_id FROM ended)
+    RETURNING id, title, created_at, status, allowed_image_domains, metadata, last_seq
+), written AS (
+    INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+    SELECT $1, changed.id, entry.id, changed.last_seq - cardinality($16::text[]) + entry.number,
+           entry.type, entry.hidden, $2, entry.created_at, entry.data
+    FROM changed, unnest($16::text[], $17::text[], $18::boolean[], $19::timestamptz[], $20::json[])
+        WITH ORDINALITY AS entry (id, type, hidden, created_at, data, number)
+    ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE
+    SET type = excluded.type, hidden = excluded.hidden, turn_id = excluded.turn_id,
+        created_at = excluded.created_at, data = excluded.data
+)
+SELECT id, title, created_at, status, allowed_image_domains, metadata FROM changed
+"""
+
+
+async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTurn) -> TurnFinished:
+    """Write the whole outcome of a turn; a repeat changes nothing.
+
+    Raises:
+        InvalidRequest: An item is not one of the turn's thread.
+        NotFound: There is no such turn, or its thread has been deleted.
+        Conflict: It has ended in another state.
+    """
+    thread_id = outcome.items[0].get("thread_id") if outcome.items else None
+    entries = items.entries_of(outcome.items, thread_id)
+    written = {entry.id for entry in entries}
+    async with database.session(owner) as session:
+        row = await session.fetchrow(
+            END,
+            owner,
+            turn_id,
+            thread_id,
+            outcome.state,
+            None if outcome.usage is None else encode_json(outcome.usage),
+            None if outcome.error is None else outcome.error.replace("\0", "\ufffd"),
+            [item_id for item_id in outcome.removed_item_ids if item_id not in written],
+            *threads.change_parameters(outcome.thread or UNCHANGED),
+            *items.columns(entries),
+        )
+        thread = (
+            await _not_ended(session, owner, turn_id, thread_id, outcome)
+            if row is None
+            else threads.thread_of(row)
+        )
+    return TurnFinished(turn_id=turn_id, state=outcome.state, thread=thread)
+
+
+async def _not_ended(
+    session: Session, owner: str, turn_id: str, thread_id: str | None, outcome: FinishTurn
+) -> ThreadMetadata:
+    """Say why a turn was not ended, or give its thread if it had ended in the same way."""
+    turn = await record.load(session, owner, turn_id)
+    if thread_id not in {None, turn.thread_id}:
+        raise InvalidRequest("The items say that they are in another thread", field="$.items[0].thread_id")
+    if turn.state != outcome.state:
+        raise Conflict(f"The turn has ended already: {turn.state}")
+    return await threads.get(session, owner, turn.thread_id)
