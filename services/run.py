@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -130,6 +131,13 @@ def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _stop_orphans(process.pid)
+
+
+def _stop_orphans(group: int) -> None:
+    """Workers outlive a server that was killed; they are in its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -16,8 +16,7 @@ from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
-from bobbin_gateway.openai_agent.agent import OpenAIAgent
-from bobbin_gateway.openai_agent.client import open_client
+from bobbin_gateway.openai_agent.agent import open_agent
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
@@ -58,21 +57,7 @@ def create_app(settings: Settings) -> Litestar:
 async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
     if settings.gateway_agent:
         return load_agent(settings.gateway_agent), None
-    client = open_client(
-        api_key=settings.openai_api_key,
-        base_url=settings.openai_base_url,
-        read_timeout_s=max(settings.first_token_timeout_s, settings.silence_timeout_s),
-    )
-    agent = OpenAIAgent(
-        client,
-        model=settings.model,
-        dialect=settings.model_api,
-        instructions=settings.instructions,
-        title_model=settings.title_model,
-        history_items=settings.history_items,
-        history_tokens=settings.history_tokens,
-    )
-    stack.push_async_callback(client.close)
+    agent = await stack.enter_async_context(open_agent(settings))
     return agent, agent if settings.title_model else None
 
 

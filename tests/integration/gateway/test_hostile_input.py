@@ -136,14 +136,13 @@ async def test_curl_without_a_content_type_works(client: Client) -> None:
     "text",
     [
         "a\x00b",
-        "\u2028\u2029",
+        "a\u2028b\u2029",
         "\r\ndata: {}\r\n\r\n",
         "\U0001f9f5" * 3,
         "x" * 200_000,
         "'; DROP TABLE items; --",
-        "",
     ],
-    ids=["NUL", "line separators", "SSE in text", "emoji", "200,000 characters", "SQL", "empty"],
+    ids=["NUL", "line separators", "SSE in text", "emoji", "200,000 characters", "SQL"],
 )
 async def test_any_text_is_stored_and_returned_as_it_was_sent(client: Client, text: str) -> None:
     events = await client.create(text, model="script:text=ok")
@@ -151,6 +150,27 @@ async def test_any_text_is_stored_and_returned_as_it_was_sent(client: Client, te
     assert answers_of(events) == ["ok"]
     items = await client.call("items.list", thread_id=thread_id_of(events), order="asc")
     assert text_of(items["data"][0]) == text
+
+
+@pytest.mark.parametrize("text", ["", " \n\t "])
+async def test_an_empty_message_is_refused(client: Client, text: str) -> None:
+    response = await client.post(create(text))
+    assert response.status_code == 400
+    assert response.json()["field"] == "params.input.content"
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 5000])
+async def test_deeply_nested_data_is_kept_or_refused(client: Client, depth: int) -> None:
+    data = b'{"a":' * depth + b"1" + b"}" * depth
+    response = await client.post(
+        CREATE % (b'{"type": "input_tag", "id": "x", "text": "x", "data": %s}' % data)
+    )
+    assert response.status_code in {200, 400}
+    if response.status_code == 200:
+        events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: ")]
+        assert "could not be saved" not in response.text
+        items = await client.post({"type": "items.list", "params": {"thread_id": thread_id_of(events)}})
+        assert data in items.content
 
 
 async def test_an_unknown_path_and_method_are_problems_too(client: Client) -> None:

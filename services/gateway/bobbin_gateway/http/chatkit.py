@@ -79,6 +79,10 @@ def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, st
 
 
 def _message(user_input: UserMessageInput, thread_id: str) -> UserMessageItem:
+    if not (
+        user_input.attachments or user_input.quoted_text or any(p.text.strip() for p in user_input.content)
+    ):
+        raise InvalidRequest("The message is empty", "params.input.content")
     return UserMessageItem(
         id=new_id("message"),
         thread_id=thread_id,

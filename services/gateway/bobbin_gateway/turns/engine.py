@@ -147,6 +147,9 @@ class TurnEngine:
                 running.emit(ending.error)
             _log_ending(turn, ending)
             await self._finish(running, ending)
+        except Exception:  # a bug of ours must not end the other turns of the process
+            log.exception("turn lost", turn_id=turn.id)
+            running.emit(outcome.UNSAVED)
         finally:
             running.log.end()
             key = (turn.owner_id, turn.thread.id)

@@ -55,12 +55,13 @@ class RunningTurn:
 
     def emit(self, event: ThreadStreamEvent) -> None:
         """Take in one event of the agent: fold it, number it, encode it, show it to the followers."""
+        frame = _frame(event)  # first, so that what cannot be encoded is never stored either
         self.items.apply(event)
         if isinstance(event, ThreadItemUpdatedEvent):
-            self._append(event)
+            self.log.append(frame)
             return
         if not _is_hidden(event):
-            self._append(event)
+            self.log.append(frame)
         self.emit_thread_change()
 
     def emit_thread_change(self) -> None:
@@ -70,7 +71,7 @@ class RunningTurn:
             self._append(ThreadUpdatedEvent(thread=thread_for_client(self.turn.thread)))
 
     def _append(self, event: ThreadStreamEvent) -> None:
-        self.log.append(encode_event(encode_json(event)))
+        self.log.append(_frame(event))
 
     def rename(self, title: str) -> None:
         """The user gave the thread a name meanwhile: it stays."""
@@ -101,6 +102,10 @@ def thread_for_client(thread: ThreadMetadata) -> Thread:
         allowed_image_domains=thread.allowed_image_domains,
         items=Page(),
     )
+
+
+def _frame(event: ThreadStreamEvent) -> bytes:
+    return encode_event(encode_json(event))
 
 
 def _snapshot(thread: ThreadMetadata) -> ThreadMetadata:
