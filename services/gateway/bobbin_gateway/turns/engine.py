@@ -30,7 +30,6 @@ from bobbin_gateway.turns.running import RunningTurn
 from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import (
-    AssistantMessageItem,
     SDKHiddenContextItem,
     StoredItem,
     ThreadItem,
@@ -162,6 +161,7 @@ class TurnEngine:
         if turn.thread.title is None and self._titling_agent is not None:
             naming = asyncio.create_task(title_by_model(self._titling_agent, turn))
         ending = await self._answer(running)
+        running.settle()
         if turn.thread.title is None:
             turn.thread.title = await self._title(turn, naming)
             running.emit_thread_change()
@@ -275,13 +275,9 @@ def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
 
 
 def _items_to_keep(running: RunningTurn, ending: Outcome) -> list[ThreadItem]:
-    """All finished items, what was said of unfinished messages, and a note when the user stopped the answer.
-
-    Unfinished widgets and workflows are dropped, as in the reference.
-    """
+    """All items that are done, and a note when the user stopped the answer."""
     turn = running.turn
     items = running.items.done()
-    items += [item for item in running.items.pending() if _says_something(item)]
     if ending.state == "cancelled":
         note = SDKHiddenContextItem(
             id=turn.new_id("sdk_hidden_context"),
@@ -291,10 +287,6 @@ def _items_to_keep(running: RunningTurn, ending: Outcome) -> list[ThreadItem]:
         )
         items.append(note)
     return items
-
-
-def _says_something(item: ThreadItem) -> bool:
-    return isinstance(item, AssistantMessageItem) and any(part.text.strip() for part in item.content)
 
 
 def _stored(item: ThreadItem) -> StoredItem:

@@ -21,7 +21,7 @@ from bobbin_protocol.events import (
     ThreadUpdatedEvent,
 )
 from bobbin_protocol.fold import ItemFold
-from bobbin_protocol.items import HiddenContextItem, SDKHiddenContextItem
+from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.sse import encode_event
 from bobbin_protocol.threads import Thread, ThreadMetadata
@@ -72,6 +72,15 @@ class RunningTurn:
 
     def _append(self, event: ThreadStreamEvent) -> None:
         self.log.append(_frame(event))
+
+    def settle(self) -> None:
+        """Finish what the agent left unfinished: a message stays as far as it got.
+
+        Other unfinished items, and messages that say nothing, are dropped, as in the reference.
+        """
+        for item in self.items.pending():
+            if isinstance(item, AssistantMessageItem) and any(part.text.strip() for part in item.content):
+                self.emit(ThreadItemDoneEvent(item=item))
 
     def rename(self, title: str) -> None:
         """The user gave the thread a name meanwhile: it stays."""

@@ -1,0 +1,323 @@
+"""The reference server and our gateway get the same requests and the same model: what do they answer?
+
+Both run as real processes beside one model server and one PostgreSQL. Ids and times are replaced by their
+order of appearance; then the events and the JSON answers must be equal, but for the differences listed here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from msgspec import Struct
+
+from bobbin_store.embedded.server import EmbeddedServer
+from tests.client import Client, kinds_of, message, thread_id_of
+from tests.processes import Service, free_port, running
+from tests.stack import gateway_service, model_service, store_service, temporary_data
+
+Trace = list[Any]
+"""What a server answered to each request, in order."""
+
+
+class Driver:
+    """Sends requests to one server and writes down the answers, normalised."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.trace: Trace = []
+        self._names: dict[str, str] = {}
+
+    async def stream(self, kind: str, /, **params: Any) -> list[dict[str, Any]]:
+        try:
+            response = await self.client.post({"type": kind, "params": params})
+        except httpx.RemoteProtocolError:
+            self.trace.append("broken off")
+            return []
+        events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
+        self.trace.append(self._normalised(events))
+        return events
+
+    async def call(self, kind: str, /, **params: Any) -> Any:
+        response = await self.client.post({"type": kind, "params": params})
+        if response.status_code != 200:
+            self.trace.append(response.status_code)
+            return None
+        answer = response.json()
+        self.trace.append(self._normalised(answer))
+        return answer
+
+    def _normalised(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._normalised(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._normalised(inner) for inner in value]
+        if isinstance(value, str) and _ID.match(value):
+            kind = value.split("_")[0]
+            return self._names.setdefault(value, f"<{kind} {len(self._names)}>")
+        if isinstance(value, str) and _TIME.match(value):
+            return "<time>"
+        return value
+
+
+_ID = re.compile(r"(thr|msg|wf|tc|tsk|atc)_[0-9a-f_]{8,}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+async def conversation(server: Driver) -> None:
+    thread_id = thread_id_of(await server.stream("threads.create", input=message("Tell me about bobbins")))
+    await server.stream("threads.add_user_message", thread_id=thread_id, input=message("And about looms?"))
+    quoted = message("What is this?", quoted_text="a shuttle")
+    await server.stream("threads.add_user_message", thread_id=thread_id, input=quoted)
+    await server.call("threads.get_by_id", thread_id=thread_id)
+
+
+async def unicode_text(server: Driver) -> None:
+    text = "script:text=Grüße+%F0%9F%A7%B5+%E2%80%A8+%22quoted%22+%5C+%3C%2Fscript%3E&size=1"
+    await server.stream("threads.create", input=message("\u2028 \u0000 🧵 \\", model=text))
+    await server.call("threads.list")
+
+
+async def several_parts(server: Driver) -> None:
+    await server.stream("threads.create", input=message("Hello", model="script:parts=3&deltas=9"))
+
+
+async def recorded_text(server: Driver) -> None:
+    model = "recording:responses-openai-text-unicode"
+    thread_id = thread_id_of(await server.stream("threads.create", input=message("Hello", model=model)))
+    await server.call("items.list", thread_id=thread_id, order="asc")
+
+
+async def retry(server: Driver) -> None:
+    events = await server.stream("threads.create", input=message("One"))
+    thread_id = thread_id_of(events)
+    await server.stream("threads.add_user_message", thread_id=thread_id, input=message("Two"))
+    question = next(e["item"]["id"] for e in events if e["type"] == "thread.item.done")
+    await server.stream("threads.retry_after_item", thread_id=thread_id, item_id=question)
+    await server.call("items.list", thread_id=thread_id, order="asc")
+
+
+async def item_pages(server: Driver) -> None:
+    thread_id = thread_id_of(await server.stream("threads.create", input=message("One")))
+    for text in ("Two", "Three"):
+        await server.stream("threads.add_user_message", thread_id=thread_id, input=message(text))
+    for order in ("asc", "desc"):
+        page = await server.call("items.list", thread_id=thread_id, order=order, limit=4)
+        await server.call("items.list", thread_id=thread_id, order=order, limit=4, after=page["after"])
+    await server.call("items.list", thread_id=thread_id, limit=6)
+    await server.call("items.list", thread_id=thread_id, limit=0)
+    await server.call("items.list", thread_id=thread_id, limit=None, after=None)
+
+
+async def thread_pages(server: Driver) -> None:
+    for text in ("One", "Two", "Three"):
+        await server.stream("threads.create", input=message(text))
+    for order in ("asc", "desc"):
+        page = await server.call("threads.list", order=order, limit=2)
+        await server.call("threads.list", order=order, limit=2, after=page["after"])
+    await server.call("threads.list")
+
+
+async def rename_and_delete(server: Driver) -> None:
+    thread_id = thread_id_of(await server.stream("threads.create", input=message("One")))
+    await server.call("threads.update", thread_id=thread_id, title="A name")
+    await server.stream("threads.add_user_message", thread_id=thread_id, input=message("Two"))
+    await server.call("threads.delete", thread_id=thread_id)
+    await server.call("threads.list")
+
+
+async def feedback(server: Driver) -> None:
+    events = await server.stream("threads.create", input=message("One"))
+    item_id = next(e["item"]["id"] for e in events if e["type"] == "thread.item.done")
+    await server.call("items.feedback", thread_id=thread_id_of(events), item_ids=[item_id], kind="positive")
+
+
+async def nulls_and_unknown_fields(server: Driver) -> None:
+    body = message("One") | {"quoted_text": None, "novelty": {"a": 1}}
+    body["inference_options"] = {"model": None, "tool_choice": None}
+    await server.stream("threads.create", input=body)
+
+
+async def tags(server: Driver) -> None:
+    tag = {"type": "input_tag", "id": "u_1", "text": "Ada", "data": {"born": 1815}, "group": "people"}
+    await server.stream("threads.create", input=message("Who is ") | {"content": [tag]})
+
+
+async def failed_turn(server: Driver) -> None:
+    await server.stream("threads.create", input=message("One", model="script:error_after=5"))
+
+
+async def no_model(server: Driver) -> None:
+    await server.stream("threads.create", input=message("One", model="script:status=401"))
+
+
+async def refusal(server: Driver) -> None:
+    await server.stream("threads.create", input=message("One", model="script:refusal=1"))
+
+
+async def cut_answer(server: Driver) -> None:
+    await server.stream("threads.create", input=message("One", model="script:incomplete=max_output_tokens"))
+
+
+async def unknown_thread(server: Driver) -> None:
+    await server.stream("threads.add_user_message", thread_id="thr_none", input=message("One"))
+    await server.call("threads.get_by_id", thread_id="thr_none")
+
+
+async def deleted_thread(server: Driver) -> None:
+    thread_id = thread_id_of(await server.stream("threads.create", input=message("One")))
+    await server.call("threads.delete", thread_id=thread_id)
+    await server.call("items.list", thread_id=thread_id)
+    await server.call("threads.delete", thread_id=thread_id)
+
+
+SAME = [
+    conversation,
+    unicode_text,
+    several_parts,
+    recorded_text,
+    retry,
+    item_pages,
+    thread_pages,
+    rename_and_delete,
+    feedback,
+    nulls_and_unknown_fields,
+]
+OPENING = ["thread.created", "thread.item.done user_message", "stream_options"]
+ADDED = ["thread.item.added assistant_message"]
+PART = ["assistant_message.content_part.added"]
+DELTAS = ["assistant_message.content_part.text_delta"]
+DONE = ["assistant_message.content_part.done", "thread.item.done assistant_message"]
+TITLE = ["thread.updated"]
+
+
+class Difference(Struct):
+    """A scenario in which we answer otherwise than the reference: what each answers, and why."""
+
+    scenario: Callable[[Driver], Awaitable[None]]
+    reason: str
+    theirs: Trace
+    ours: Trace
+
+
+DIFFERENCES = [
+    Difference(
+        tags,
+        "The reference takes tags only with a converter of the integrator's; we name them to the model.",
+        theirs=[[*OPENING, "error"]],
+        ours=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, *TITLE]],
+    ),
+    Difference(
+        failed_turn,
+        "The Agents SDK drops what was said before a failure; we keep it, and finish it.",
+        theirs=[[*OPENING, *ADDED, "error"]],
+        ours=[[*OPENING, *ADDED, *PART, *DELTAS, "thread.item.done assistant_message", *TITLE, "error"]],
+    ),
+    Difference(
+        no_model,
+        "We name the thread although its answer failed; and the error says what is wrong.",
+        theirs=[[*OPENING, "error"]],
+        ours=[[*OPENING, *TITLE, "error"]],
+    ),
+    Difference(
+        refusal,
+        "The reference fails on a streamed refusal; for us it is the text of the answer.",
+        theirs=[[*OPENING, *ADDED, *PART, "error"]],
+        ours=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, *TITLE]],
+    ),
+    Difference(
+        cut_answer,
+        "The Agents SDK fails on an incomplete response although all was streamed; we add a notice.",
+        theirs=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, "error"]],
+        ours=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, "notice", *TITLE]],
+    ),
+    Difference(
+        unknown_thread,
+        "The reference breaks off or answers 500, which chatkit.js repeats; we say what is wrong.",
+        theirs=["broken off", 500],
+        ours=[["error"], 404],
+    ),
+    Difference(
+        deleted_thread,
+        "The reference finds nothing wrong with a thread that is not there; we answer 404.",
+        theirs=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, *TITLE], {}, {"data": [], "has_more": False}, {}],
+        ours=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, *TITLE], {}, 404, 404],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Service, Service]]:
+    """The reference and our gateway, both on one PostgreSQL and one model server."""
+    with ExitStack() as stack:
+        data = stack.enter_context(temporary_data())
+        store = stack.enter_context(running(store_service(data)))
+        model = stack.enter_context(running(model_service()))
+        ours = gateway_service(store, model, AUTH="jwt", JWT_SECRET="x" * 32, MODEL="script:deltas=12")
+        port = free_port()
+        reference = Service(
+            "tests.reference",
+            port,
+            f"--port={port}",
+            f"--database-url={EmbeddedServer(data).dsn}",
+            f"--model-url={model.url}/v1",
+            "--model=script:deltas=12",
+        )
+        yield stack.enter_context(running(reference)), stack.enter_context(running(ours))
+
+
+@pytest.fixture
+async def traces(
+    servers: tuple[Service, Service],
+) -> AsyncIterator[Callable[..., Awaitable[tuple[Trace, Trace]]]]:
+    """Runs a scenario against both, each time as a new user."""
+    reference, ours = servers
+    async with (
+        httpx.AsyncClient(base_url=reference.url, timeout=30) as at_reference,
+        httpx.AsyncClient(base_url=ours.url, timeout=30) as at_ours,
+    ):
+
+        async def run(scenario: Callable[[Driver], Awaitable[None]]) -> tuple[Trace, Trace]:
+            user = scenario.__name__
+            theirs = Driver(Client(at_reference, {"x-user": user}))
+            mine = Driver(Client(at_ours, {"authorization": f"Bearer {_token(user)}"}))
+            await scenario(theirs)
+            await scenario(mine)
+            return theirs.trace, mine.trace
+
+        yield run
+
+
+def _token(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": 4_000_000_000}, "x" * 32, algorithm="HS256")
+
+
+@pytest.mark.parametrize("scenario", SAME, ids=lambda scenario: scenario.__name__)
+async def test_the_same_requests_get_the_same_answers(
+    scenario: Callable[[Driver], Awaitable[None]],
+    traces: Callable[..., Awaitable[tuple[Trace, Trace]]],
+) -> None:
+    theirs, mine = await traces(scenario)
+    assert len(theirs) == len(mine) > 0
+    for their_answer, my_answer in zip(theirs, mine, strict=True):
+        assert my_answer == their_answer
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.scenario.__name__)
+async def test_the_list_of_differences_is_true(
+    difference: Difference,
+    traces: Callable[..., Awaitable[tuple[Trace, Trace]]],
+) -> None:
+    theirs, mine = await traces(difference.scenario)
+    assert _kinds(theirs) == difference.theirs
+    assert _kinds(mine) == difference.ours
+
+
+def _kinds(trace: Trace) -> Trace:
+    return [kinds_of(answer) if isinstance(answer, list) else answer for answer in trace]
