@@ -32,13 +32,18 @@ def read_settings(kind: type[T], environ: Mapping[str, str]) -> T:
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
-            mistakes.append(f"{name}={text!r}: {error}" if "TOKEN" not in name else f"{name}: {error}")
+            shown = name if _is_secret(name) else f"{name}={text!r}"
+            mistakes.append(f"{shown}: {error}")
     if mistakes:
         raise BrokenSettings("\n".join(mistakes))
     try:
         return kind(**values)
     except ValueError as error:
         raise BrokenSettings(str(error)) from error
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in ("TOKEN", "SECRET", "KEY", "PASSWORD", "DATABASE_URL"))
 
 
 def settings_table(kind: type[msgspec.Struct]) -> str:

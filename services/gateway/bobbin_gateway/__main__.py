@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -19,6 +20,7 @@ from bobbin_protocol.settings import BrokenSettings, read_settings
 
 def app() -> Litestar:
     """The application of one worker process; granian calls it there."""
+    gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     configure_logs()
     return create_app(read_settings(Settings, os.environ))
 

@@ -157,7 +157,7 @@ async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[S
         base_url=url,
         headers={"Authorization": f"Bearer {token}", "Content-Type": MSGPACK, "Accept": MSGPACK},
         timeout=aiohttp.ClientTimeout(total=timeout_s),
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+        connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=30),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Store(session)

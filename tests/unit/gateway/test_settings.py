@@ -1,0 +1,38 @@
+"""The gateway's settings: which combinations start, and which do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from bobbin_gateway.settings import Settings
+from bobbin_protocol.settings import BrokenSettings, read_settings
+
+TOKEN = {"STORE_TOKEN": "a-token-of-enough-length"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_without_authentication_it_listens_on_loopback(host: str) -> None:
+    assert read_settings(Settings, TOKEN | {"GATEWAY_HOST": host}).gateway_host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_without_authentication_it_listens_nowhere_else(host: str) -> None:
+    with pytest.raises(BrokenSettings, match="ALLOW_ANONYMOUS"):
+        read_settings(Settings, TOKEN | {"GATEWAY_HOST": host})
+
+
+def test_unless_someone_else_guards_the_door() -> None:
+    assert read_settings(Settings, TOKEN | {"GATEWAY_HOST": "0.0.0.0", "ALLOW_ANONYMOUS": "1"})
+
+
+def test_tokens_need_one_kind_of_key() -> None:
+    secret, url = {"JWT_SECRET": "x" * 32}, {"JWT_JWKS_URL": "https://example.org/keys"}
+    assert read_settings(Settings, TOKEN | {"AUTH": "jwt"} | secret)
+    assert read_settings(Settings, TOKEN | {"AUTH": "jwt"} | url)
+    for keys in ({}, secret | url):
+        with pytest.raises(BrokenSettings, match="JWT_JWKS_URL"):
+            read_settings(Settings, TOKEN | {"AUTH": "jwt"} | keys)
+
+
+def test_models_on_offer_are_a_list() -> None:
+    assert read_settings(Settings, TOKEN | {"MODELS": " a, b ,,c"}).offered_models == {"a", "b", "c"}
