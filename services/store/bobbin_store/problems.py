@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, TypeAlias
 
 import structlog
@@ -28,6 +29,9 @@ log = structlog.stdlib.get_logger()
 AnyRequest: TypeAlias = "Request[Any, Any, Any]"
 
 RETRY_AFTER_S = 1
+
+MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '([^']+)'")
+"""How Litestar says it; the rest of its sentence repeats the URL."""
 
 
 class Kind(NamedTuple):
@@ -75,7 +79,8 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         case ValidationException(extra=[{"message": str(message), "key": str(name)}, *_]):
             return _answer(kind, message, OWNER_HEADER if name == "owner" else name)
         case ValidationException(detail=detail):
-            return _answer(kind, detail, None)
+            missing = MISSING_PARAMETER.match(detail)
+            return _answer(kind, missing[0] if missing else detail, missing[1] if missing else None)
         case _ if kind is INTERNAL:
             return on_bug(request, error)
         case _:

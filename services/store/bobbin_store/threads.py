@@ -25,6 +25,9 @@ BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 AFTER_ALL: Final = datetime.max.replace(tzinfo=UTC)
 """asyncpg sends these two as PostgreSQL's -infinity and infinity."""
 
+AFTER_ALL_IDS: Final = "~"
+"""Greater than every id: "~" sorts behind all that an id may hold."""
+
 # Make a thread; its time is now unless given.
 CREATE = """
 INSERT INTO threads (owner_id, id, created_at, title, status, allowed_image_domains, metadata)
@@ -108,13 +111,17 @@ async def page(database: Database, owner: str, wanted: PageRequest) -> Page[Thre
     Raises:
         InvalidRequest: `after` is no thread of this owner.
     """
-    statement, start = (PAGE_DESC, AFTER_ALL) if wanted.order == "desc" else (PAGE_ASC, BEFORE_ALL)
+    if wanted.order == "desc":
+        statement, moment, thread_id = PAGE_DESC, AFTER_ALL, AFTER_ALL_IDS
+    else:
+        statement, moment, thread_id = PAGE_ASC, BEFORE_ALL, ""
     async with database.session(owner) as session:
         if wanted.after is not None:
-            start = await session.fetchval(POSITION, owner, wanted.after)
-            if start is None:
+            thread_id = wanted.after
+            moment = await session.fetchval(POSITION, owner, thread_id)
+            if moment is None:
                 raise unknown_cursor()
-        rows = await session.fetch(statement, owner, start, wanted.after or "", wanted.size + 1)
+        rows = await session.fetch(statement, owner, moment, thread_id, wanted.size + 1)
     return cut([thread_of(row) for row in rows], [row["id"] for row in rows], wanted.size)
 
 

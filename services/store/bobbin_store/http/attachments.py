@@ -1,6 +1,7 @@
 """``/v1/attachments``."""
 
 from litestar import Response, delete, get, post, put
+from litestar.params import JSONBody
 
 from bobbin_protocol.attachments import Attachment
 from bobbin_store import attachments
@@ -8,14 +9,16 @@ from bobbin_store.http.exchange import AnyRequest, Body, Owner, PathId, answer, 
 
 
 @post("/attachments", dto=Body, return_dto=None)
-async def create_attachment(request: AnyRequest, owner: Owner, data: Attachment) -> Response[Attachment]:
+async def create_attachment(
+    request: AnyRequest, owner: Owner, data: JSONBody[Attachment]
+) -> Response[Attachment]:
     """Keep what is known about a file."""
     return answer(request, await attachments.create(database_of(request), owner, data), status=201)
 
 
 @put("/attachments/{attachment_id:str}", dto=Body, return_dto=None)
 async def put_attachment(
-    request: AnyRequest, owner: Owner, attachment_id: PathId, data: Attachment
+    request: AnyRequest, owner: Owner, attachment_id: PathId, data: JSONBody[Attachment]
 ) -> Response[Attachment]:
     """Keep what is known about a file, in place of what was known before."""
     return answer(request, await attachments.put(database_of(request), owner, attachment_id, data))

@@ -10,8 +10,9 @@ from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
+from bobbin_protocol.requests import Order
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
 from bobbin_protocol.wire import encode_json
 from bobbin_store.database import Database
@@ -28,26 +29,28 @@ ID_PATTERN: Final = r"^[A-Za-z0-9_.:\-]+\Z"
 
 Owner: TypeAlias = Annotated[
     str,
-    Parameter(
-        header=OWNER_HEADER,
+    HeaderParameter(
+        name=OWNER_HEADER,
         min_length=1,
         max_length=256,
-        pattern=r"^[\x20-\x7e]+\Z",
-        description="In whose name: 1 to 256 printable ASCII characters.",
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z",
+        description="In whose name: 1 to 256 printable ASCII characters, the first and the last no space.",
     ),
 ]
 PathId: TypeAlias = Annotated[
-    str, Parameter(min_length=1, max_length=128, pattern=ID_PATTERN, description="An id.")
+    str, PathParameter(min_length=1, max_length=128, pattern=ID_PATTERN, description="An id.")
 ]
 Cursor: TypeAlias = Annotated[
     str | None,
-    Parameter(
+    QueryParameter(
         min_length=1, max_length=128, pattern=ID_PATTERN, description="The page begins behind this id."
     ),
 ]
 Limit: TypeAlias = Annotated[
-    int, Parameter(ge=0, description="Page size: 0 means 20, more than 100 means 100.")
+    int, QueryParameter(ge=0, description="Page size: 0 means 20, more than 100 means 100.")
 ]
+PageOrder: TypeAlias = Annotated[Order, QueryParameter(description="Oldest or newest first.")]
+Hidden: TypeAlias = Annotated[bool, QueryParameter(description="Items that never reach a client, too.")]
 
 
 def database_of(request: AnyRequest) -> Database:

@@ -1,6 +1,7 @@
 """``/v1/threads/{thread_id}/feedback``."""
 
 from litestar import Response, get, post
+from litestar.params import JSONBody
 
 from bobbin_protocol.store.feedback import Feedback, NewFeedback
 from bobbin_store import feedback
@@ -8,7 +9,9 @@ from bobbin_store.http.exchange import AnyRequest, Body, Owner, PathId, answer, 
 
 
 @post("/threads/{thread_id:str}/feedback", dto=Body, return_dto=None, status_code=204)
-async def put_feedback(request: AnyRequest, owner: Owner, thread_id: PathId, data: NewFeedback) -> None:
+async def put_feedback(
+    request: AnyRequest, owner: Owner, thread_id: PathId, data: JSONBody[NewFeedback]
+) -> None:
     """Note one opinion on several items."""
     await feedback.put(database_of(request), owner, thread_id, data)
 

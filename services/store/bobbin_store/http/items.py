@@ -3,11 +3,10 @@
 from typing import Annotated
 
 from litestar import Response, delete, get, post, put
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
-from bobbin_protocol.requests import Order
 from bobbin_protocol.store.items import ItemsCut
 from bobbin_store import items
 from bobbin_store.http.exchange import (
@@ -15,8 +14,10 @@ from bobbin_store.http.exchange import (
     AnyRequest,
     Body,
     Cursor,
+    Hidden,
     Limit,
     Owner,
+    PageOrder,
     PathId,
     answer,
     database_of,
@@ -26,7 +27,7 @@ from bobbin_store.pages import PageRequest
 
 @post("/threads/{thread_id:str}/items", dto=Body, return_dto=None)
 async def add_item(
-    request: AnyRequest, owner: Owner, thread_id: PathId, data: StoredItem
+    request: AnyRequest, owner: Owner, thread_id: PathId, data: JSONBody[StoredItem]
 ) -> Response[StoredItem]:
     """Append an item to a thread."""
     return answer(request, await items.add(database_of(request), owner, thread_id, data), status=201)
@@ -34,7 +35,7 @@ async def add_item(
 
 @put("/threads/{thread_id:str}/items/{item_id:str}", dto=Body, return_dto=None)
 async def put_item(
-    request: AnyRequest, owner: Owner, thread_id: PathId, item_id: PathId, data: StoredItem
+    request: AnyRequest, owner: Owner, thread_id: PathId, item_id: PathId, data: JSONBody[StoredItem]
 ) -> Response[StoredItem]:
     """Replace an item where it stands, or append it."""
     return answer(request, await items.put(database_of(request), owner, thread_id, item_id, data))
@@ -46,10 +47,10 @@ async def list_items(
     owner: Owner,
     thread_id: PathId,
     limit: Limit = 0,
-    order: Order = "desc",
+    order: PageOrder = "desc",
     after: Cursor = None,
     *,
-    hidden: bool = False,
+    hidden: Hidden = False,
 ) -> Response[Page[StoredItem]]:
     """List the items of a thread in the order they were added; hidden ones only if asked for."""
     async with database_of(request).session(owner) as session:
@@ -77,7 +78,10 @@ async def cut_items(
     owner: Owner,
     thread_id: PathId,
     after: Annotated[
-        str, Parameter(min_length=1, max_length=128, pattern=ID_PATTERN, description="The last item to keep.")
+        str,
+        QueryParameter(
+            min_length=1, max_length=128, pattern=ID_PATTERN, description="The last item to keep."
+        ),
     ],
 ) -> Response[ItemsCut]:
     """Delete every item after this one, hidden ones too."""

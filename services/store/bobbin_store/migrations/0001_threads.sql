@@ -6,8 +6,8 @@
 -- Documents are json, not jsonb: json keeps the text as it was sent, and takes \u0000, which jsonb refuses.
 -- Nothing in SQL looks into them.
 --
--- Each primary key is made last: of indexes that look equally good, as all do while a table is small, the planner
--- takes the youngest, and a plan made then is kept for a while.
+-- Each primary key is made after the other indexes: of those that look equally good, as all do while a table is
+-- small, the planner takes the youngest, and a plan made then is kept for a while. A partial index comes later still.
 
 CREATE TABLE threads (
     owner_id text COLLATE "C" NOT NULL,
@@ -60,8 +60,8 @@ CREATE TABLE turns (
 ) WITH (fillfactor = 85);
 
 CREATE INDEX turns_by_thread ON turns (owner_id, thread_id, started_at, id);
-CREATE UNIQUE INDEX turns_one_running ON turns (owner_id, thread_id) WHERE state = 'running';
 ALTER TABLE turns ADD CONSTRAINT turns_pkey PRIMARY KEY (owner_id, id);
+CREATE UNIQUE INDEX turns_one_running ON turns (owner_id, thread_id) WHERE state = 'running';
 
 CREATE TABLE attachments (
     owner_id text COLLATE "C" NOT NULL,

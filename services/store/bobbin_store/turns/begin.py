@@ -89,16 +89,20 @@ SELECT EXISTS (SELECT FROM opened) AS opened, ARRAY (
 ) AS history
 """
 
-# What a begin answered, told again: the message of a known turn, and what stood up to it.
+# What a begin answered, told again: the items up to the message of a known turn; none if it is gone by now.
 BEGUN = """
-SELECT turns.thread_id, turns.message_id, ARRAY (
-    SELECT earlier.data FROM items AS earlier
-    WHERE earlier.owner_id = $1 AND earlier.thread_id = message.thread_id AND earlier.seq <= message.seq
-    ORDER BY earlier.seq DESC LIMIT $3
+WITH turn AS MATERIALIZED (
+    SELECT thread_id, message_id FROM turns WHERE owner_id = $1 AND id = $2
+)
+SELECT turn.thread_id, ARRAY (
+    SELECT items.data FROM items
+    WHERE items.owner_id = $1 AND items.thread_id = turn.thread_id AND items.seq <= (
+        SELECT message.seq FROM items AS message
+        WHERE message.owner_id = $1 AND message.thread_id = turn.thread_id AND message.id = turn.message_id
+    )
+    ORDER BY items.seq DESC LIMIT $3
 ) AS history
-FROM turns LEFT JOIN items AS message
-ON message.owner_id = turns.owner_id AND message.thread_id = turns.thread_id AND message.id = turns.message_id
-WHERE turns.owner_id = $1 AND turns.id = $2
+FROM turn
 """
 
 

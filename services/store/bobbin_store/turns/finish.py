@@ -26,24 +26,21 @@ WITH thread AS (
     UPDATE turns SET state = $4, ended_at = now(), usage = $5, error = $6 FROM thread
     WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
     RETURNING turns.thread_id
-), removed AS (
-    DELETE FROM items USING ended
-    WHERE items.owner_id = $1 AND items.thread_id = ended.thread_id AND items.id = ANY ($7::text[])
 ), changed AS (
     UPDATE threads SET
-        title = CASE WHEN $8 THEN $9 ELSE title END,
-        status = CASE WHEN $10 THEN $11 ELSE status END,
-        allowed_image_domains = CASE WHEN $12 THEN $13 ELSE allowed_image_domains END,
-        metadata = CASE WHEN $14 THEN $15 ELSE metadata END,
+        title = CASE WHEN $7 THEN $8 ELSE title END,
+        status = CASE WHEN $9 THEN $10 ELSE status END,
+        allowed_image_domains = CASE WHEN $11 THEN $12 ELSE allowed_image_domains END,
+        metadata = CASE WHEN $13 THEN $14 ELSE metadata END,
         updated_at = now(),
-        last_seq = last_seq + cardinality($16::text[])
+        last_seq = last_seq + cardinality($15::text[])
     WHERE owner_id = $1 AND id = (SELECT thread_id FROM ended)
     RETURNING id, title, created_at, status, allowed_image_domains, metadata, last_seq
 ), written AS (
     INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-    SELECT $1, changed.id, entry.id, changed.last_seq - cardinality($16::text[]) + entry.number,
+    SELECT $1, changed.id, entry.id, changed.last_seq - cardinality($15::text[]) + entry.number,
            entry.type, entry.hidden, $2, entry.created_at, entry.data
-    FROM changed, unnest($16::text[], $17::text[], $18::boolean[], $19::timestamptz[], $20::json[])
+    FROM changed, unnest($15::text[], $16::text[], $17::boolean[], $18::timestamptz[], $19::json[])
         WITH ORDINALITY AS entry (id, type, hidden, created_at, data, number)
     ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE
     SET type = excluded.type, hidden = excluded.hidden, turn_id = excluded.turn_id,
@@ -51,6 +48,10 @@ WITH thread AS (
 )
 SELECT id, title, created_at, status, allowed_image_domains, metadata FROM changed
 """
+
+
+# Remove items that a turn takes back.
+REMOVE = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = ANY ($3::text[])"
 
 
 async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTurn) -> TurnFinished:
@@ -63,8 +64,8 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
     """
     thread_id = outcome.items[0].get("thread_id") if outcome.items else None
     entries = items.entries_of(outcome.items, thread_id)
-    written = {entry.id for entry in entries}
-    async with database.session(owner) as session:
+    removed = set(outcome.removed_item_ids).difference(entry.id for entry in entries)
+    async with database.transaction(owner) if removed else database.session(owner) as session:
         row = await session.fetchrow(
             END,
             owner,
@@ -73,15 +74,15 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
             outcome.state,
             None if outcome.usage is None else encode_json(outcome.usage),
             None if outcome.error is None else outcome.error.replace("\0", "\ufffd"),
-            [item_id for item_id in outcome.removed_item_ids if item_id not in written],
             *threads.change_parameters(outcome.thread or UNCHANGED),
             *items.columns(entries),
         )
-        thread = (
-            await _not_ended(session, owner, turn_id, thread_id, outcome)
-            if row is None
-            else threads.thread_of(row)
-        )
+        if row is None:
+            thread = await _not_ended(session, owner, turn_id, thread_id, outcome)
+        else:
+            thread = threads.thread_of(row)
+            if removed:
+                await session.execute(REMOVE, owner, thread.id, sorted(removed))
     return TurnFinished(turn_id=turn_id, state=outcome.state, thread=thread)
 
 

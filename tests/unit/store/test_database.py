@@ -1,0 +1,358 @@
+"""The database: two walls between owners, statements that fit and run on an index, errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bobbin_store import attachments, database, feedback, items, migrate, owners, threads
+from bobbin_store.database import PLANNING, Database, in_our_words, open_database
+from bobbin_store.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from bobbin_store.settings import Settings
+from bobbin_store.turns import begin, finish, record
+from tests.postgres import Postgres
+from tests.unit.store.conftest import TOKEN, Store, running_app
+
+MODULES = [threads, items, begin, finish, record, attachments, feedback, owners, database, migrate]
+TABLES = ["threads", "items", "turns", "attachments", "feedback"]
+
+
+def statements(module: ModuleType) -> dict[str, str]:
+    """The SQL of a module: its constants in capitals that begin like a statement."""
+    verb = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|SET)\b")
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and verb.match(value)
+    }
+
+
+ALL_STATEMENTS = {
+    f"{module.__name__.removeprefix('bobbin_store.')}.{name}": sql
+    for module in MODULES
+    for name, sql in statements(module).items()
+}
+
+
+@asynccontextmanager
+async def plain_connection(dsn: str, owner: str | None = None) -> AsyncIterator[Any]:
+    """A connection like those of the pool: the same settings, and a role that row-level security binds."""
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": "bobbin", **PLANNING})
+    try:
+        await connection.execute("SET ROLE bobbin_app")
+        if owner is not None:
+            await connection.execute(database.OWNER, owner)
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def opened(dsn: str, **settings: Any) -> AsyncIterator[Database]:
+    async with open_database(dsn, Settings(store_token=TOKEN, **settings)) as pool:
+        yield pool
+
+
+def test_there_are_statements_to_test() -> None:
+    assert len(ALL_STATEMENTS) >= 40
+    assert {"turns.begin.OPEN_AND_APPEND", "threads.PAGE_ASC", "owners.ERASE_ITEMS"} <= set(ALL_STATEMENTS)
+
+
+@pytest.mark.parametrize("sql", ALL_STATEMENTS.values(), ids=ALL_STATEMENTS.keys())
+async def test_every_statement_fits_the_schema(migrated: str, sql: str) -> None:
+    async with plain_connection(migrated) as connection:
+        await connection.prepare(sql)
+
+
+@pytest.fixture(scope="module")
+async def migrated(postgres: Postgres) -> AsyncIterator[str]:
+    async with postgres.migrated() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+async def two_owners(postgres: Postgres) -> AsyncIterator[str]:
+    """A database in which alice and bob have something in every table."""
+    async with postgres.migrated() as dsn:
+        async with running_app(dsn) as http:
+            for owner in ["alice", "bob"]:
+                store = Store(http, owner, "json")
+                await store.post("/turns", _begin_body("u1", "t1"))
+                await store.post("/threads/t1/feedback", {"item_ids": ["m1"], "kind": "positive"})
+                attachment = {"type": "file", "id": "f", "name": "n", "mime_type": "x/y"}
+                await store.post("/attachments", attachment)
+        yield dsn
+
+
+def _begin_body(turn_id: str, thread_id: str) -> dict[str, Any]:
+    message = {
+        "type": "user_message",
+        "id": "m1",
+        "thread_id": thread_id,
+        "created_at": "2026-01-01T00:00:00Z",
+        "content": [],
+        "inference_options": {},
+    }
+    return {
+        "turn_id": turn_id,
+        "thread_id": thread_id,
+        "input": {"type": "create_thread", "message": message},
+    }
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_without_an_owner_no_row_is_visible(two_owners: str, table: str) -> None:
+    async with plain_connection(two_owners) as connection:
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_rows_of_other_owners_are_neither_seen_nor_changed_nor_made(
+    two_owners: str, table: str
+) -> None:
+    async with plain_connection(two_owners, "alice") as connection:
+        seen = await connection.fetch(f"SELECT owner_id FROM {table}")
+        assert [row["owner_id"] for row in seen] == ["alice"]
+        assert (
+            await connection.execute(f"UPDATE {table} SET owner_id = owner_id WHERE owner_id = 'bob'")
+            == "UPDATE 0"
+        )
+        assert await connection.execute(f"DELETE FROM {table} WHERE owner_id = 'bob'") == "DELETE 0"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await connection.execute(f"UPDATE {table} SET owner_id = 'carol'")
+
+
+async def test_the_pool_steps_down_from_a_superuser(two_owners: str) -> None:
+    async with opened(two_owners) as pool, pool.session("alice") as session:
+        role = await session.fetchrow("SELECT session_user, current_user")
+        assert role is not None
+        assert role["session_user"] != role["current_user"] == "bobbin_app"
+        assert await session.fetchval("SELECT count(*) FROM threads") == 1
+
+
+async def test_a_connection_serves_one_owner_after_another(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=1) as pool:
+        for owner in ["alice", "bob", "alice", "nobody"]:
+            async with pool.session(owner) as session:
+                owners_seen = [row["owner_id"] for row in await session.fetch("SELECT owner_id FROM items")]
+            assert owners_seen == ([owner] if owner != "nobody" else [])
+
+
+async def test_a_failed_transaction_leaves_nothing_and_the_owner_in_place(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=1) as pool:
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 (what fails is the block)
+            async with pool.transaction("alice") as session:
+                await session.execute("DELETE FROM threads")
+                raise ZeroDivisionError
+        async with pool.session("bob") as session:
+            assert await session.fetchval("SELECT owner_id FROM threads") == "bob"
+        async with pool.session("alice") as session:
+            assert await session.fetchval("SELECT count(*) FROM threads") == 1
+
+
+async def test_a_statement_that_takes_too_long_is_stopped(two_owners: str) -> None:
+    async with opened(two_owners, store_statement_timeout_s=0.05) as pool:
+        with pytest.raises(Unavailable):
+            async with pool.session("alice") as session:
+                await session.execute("SELECT pg_sleep(30)")
+
+
+async def test_a_request_does_not_wait_for_a_connection_for_ever(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=0.1) as pool, pool.session("alice"):
+        with pytest.raises(Unavailable):
+            async with pool.session("bob"):
+                pytest.fail("there was no connection to have")
+
+
+async def test_a_connection_that_the_server_closed_is_replaced(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=2) as pool:
+        async with pool.session("alice") as session:
+            pid = await session.fetchval("SELECT pg_backend_pid()")
+        admin = await asyncpg.connect(two_owners)
+        await admin.execute("SELECT pg_terminate_backend($1)", pid)
+        await admin.close()
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    async with pool.session("alice") as session:
+                        assert await session.fetchval("SELECT pg_backend_pid()") != pid
+                    break
+                except Unavailable:  # the news of its end may be on its way
+                    continue
+
+
+def postgres_error(kind: type[asyncpg.PostgresError], constraint: str = "") -> asyncpg.PostgresError:
+    return kind.new({"C": kind.sqlstate, "M": "x", "n": constraint})  # type: ignore[attr-defined] (asyncpg's own way)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (postgres_error(asyncpg.UniqueViolationError, "threads_pkey"), Conflict),
+        (postgres_error(asyncpg.UniqueViolationError, "items_pkey"), Conflict),
+        (postgres_error(asyncpg.ForeignKeyViolationError, "items_thread_fkey"), NotFound),
+        (postgres_error(asyncpg.CharacterNotInRepertoireError), InvalidRequest),
+        (postgres_error(asyncpg.StatementTooComplexError), InvalidRequest),
+        (postgres_error(asyncpg.AdminShutdownError), Unavailable),
+        (postgres_error(asyncpg.QueryCanceledError), Unavailable),
+        (postgres_error(asyncpg.DeadlockDetectedError), Unavailable),
+        (postgres_error(asyncpg.DiskFullError), Unavailable),
+        (postgres_error(asyncpg.ReadOnlySQLTransactionError), Unavailable),
+        (asyncpg.InterfaceError("connection is closed"), Unavailable),
+        (ConnectionRefusedError(), Unavailable),
+        (TimeoutError(), Unavailable),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+def test_failures_of_the_database_are_told_in_our_words(error: Exception, ours: type[Exception]) -> None:
+    told = in_our_words(error)
+    assert type(told) is ours
+    assert "pkey" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        postgres_error(asyncpg.UndefinedTableError),
+        postgres_error(asyncpg.UniqueViolationError, "some_other_key"),
+        postgres_error(asyncpg.CheckViolationError, "turns_state_check"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_our_own_mistakes_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        in_our_words(error)
+
+
+# Plans: which index each statement must use, and on how many columns.
+
+FULL_KEYS = {
+    "threads_pkey": 2,
+    "threads_by_creation": 2,
+    "items_pkey": 3,
+    "items_by_seq": 2,
+    "turns_pkey": 2,
+    "turns_one_running": 2,
+    "attachments_pkey": 2,
+}
+
+EXPECTED = [
+    (threads.GET, {"threads_pkey"}),
+    (threads.LOCK, {"threads_pkey"}),
+    (threads.POSITION, {"threads_pkey"}),
+    (threads.PAGE_ASC, {"threads_by_creation"}),
+    (threads.PAGE_DESC, {"threads_by_creation"}),
+    (threads.CHANGE, {"threads_pkey"}),
+    (items.GET, {"items_pkey"}),
+    (items.POSITION, {"items_pkey"}),
+    (items.PAGE_ASC, {"items_by_seq"}),
+    (items.PAGE_DESC, {"items_by_seq"}),
+    (items.ADD, {"threads_pkey"}),
+    (
+        begin.OPEN_AND_APPEND,
+        {"threads_pkey", "items_by_seq", "turns_pkey", "turns_one_running", "attachments_pkey"},
+    ),
+    (begin.BEGUN, {"turns_pkey", "items_pkey", "items_by_seq"}),
+    (begin.QUESTION, {"items_pkey"}),
+    (finish.END, {"turns_pkey", "threads_pkey"}),
+    (record.GET, {"turns_pkey"}),
+    (attachments.GET, {"attachments_pkey"}),
+]
+
+
+async def fill_many_owners(connection: Any) -> None:
+    """200 owners with 10 threads of 10 items."""
+    await _fill(connection, owners=200, threads_each=10, items_each=10)
+
+
+async def fill_one_owner(connection: Any) -> None:
+    """One owner with 1,000 threads of 5 items, as with AUTH=none."""
+    await _fill(connection, owners=1, threads_each=1000, items_each=5)
+
+
+async def fill_long_thread(connection: Any) -> None:
+    """One owner with a thread of 20,000 items."""
+    await _fill(connection, owners=1, threads_each=1, items_each=20_000)
+
+
+async def fill_little(connection: Any) -> None:
+    """60 owners with a thread of one item: the first look PostgreSQL has at a young database."""
+    await _fill(connection, owners=60, threads_each=1, items_each=1)
+
+
+async def _fill(connection: Any, *, owners: int, threads_each: int, items_each: int) -> None:
+    await connection.execute(
+        """
+        INSERT INTO threads (owner_id, id, created_at, status, metadata)
+        SELECT 'o' || o, 't' || t, now() - t * interval '1 minute', '{}', '{}'
+        FROM generate_series(1, $1) AS o, generate_series(1, $2) AS t
+        """,
+        owners,
+        threads_each,
+    )
+    await connection.execute(
+        """
+        INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
+        SELECT owner_id, threads.id, 'i' || i, i, 'end_of_turn', false, now(), '{}'
+        FROM threads, generate_series(1, $1) AS i
+        """,
+        items_each,
+    )
+    await connection.execute(
+        """
+        INSERT INTO turns (owner_id, id, thread_id, message_id, state, ended_at)
+        SELECT owner_id, 'u' || id, id, 'i1', 'completed', now() FROM threads
+        """
+    )
+    await connection.execute("ANALYZE")
+
+
+async def fill_nothing(connection: Any) -> None:
+    """A database fresh from the migration, without statistics."""
+
+
+FILLS = [fill_nothing, fill_little, fill_many_owners, fill_one_owner, fill_long_thread]
+
+
+@pytest.fixture(scope="module", params=FILLS, ids=lambda fill: fill.__name__)
+async def filled(request: pytest.FixtureRequest, postgres: Postgres) -> AsyncIterator[str]:
+    async with postgres.migrated() as dsn:
+        connection = await asyncpg.connect(dsn, server_settings={"search_path": "bobbin"})
+        await request.param(connection)
+        await connection.close()
+        yield dsn
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize(
+    ("sql", "indexes"),
+    EXPECTED,
+    ids=[sql.split("\n")[1 if sql.startswith("\n") else 0][:40] for sql, _ in EXPECTED],
+)
+async def test_every_hot_statement_runs_along_its_index(filled: str, sql: str, indexes: set[str]) -> None:
+    async with plain_connection(filled) as connection:
+        await connection.execute(f"PREPARE hot AS {sql}")
+        parameters = max(int(number) for number in re.findall(r"\$(\d+)", sql))
+        nulls = ", ".join(["NULL"] * parameters)
+        plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})"))[0]["Plan"]
+    used = {node["Index Name"]: node for node in nodes(plan) if "Index Name" in node}
+    assert set(used) == indexes
+    assert not [node["Node Type"] for node in nodes(plan) if node["Node Type"] in {"Seq Scan", "Sort"}]
+    for name, node in used.items():
+        columns = re.findall(
+            r"(?<![.\w])(?:\w+\.)?(owner_id|id|thread_id|seq|created_at)\b(?= [=<>]|,)", node["Index Cond"]
+        )
+        assert len(set(columns)) >= FULL_KEYS[name], node["Index Cond"]

@@ -1,0 +1,147 @@
+"""Finishing turns through the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.unit.store.conftest import Store, assistant_message, begin, hidden_context
+
+
+def outcome(*item_ids: str, state: str = "completed", thread_id: str = "t1", **fields: Any) -> dict[str, Any]:
+    items = [assistant_message(item_id, thread_id) for item_id in item_ids]
+    return {"state": state, "items": items, **fields}
+
+
+async def test_an_outcome_is_stored_whole(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    body = outcome("a", "b", thread={"title": "Greetings"}, usage={"input_tokens": 3, "output_tokens": 5})
+    body["items"].append(hidden_context("h", "t1"))
+    finished = await store.post("/turns/u1/finish", body)
+    assert (finished["turn_id"], finished["state"]) == ("u1", "completed")
+    assert finished["thread"]["title"] == "Greetings"
+    assert (await store.get("/threads/t1"))["thread"] == finished["thread"]
+    assert await store.item_ids("t1") == ["m-u1", "a", "b", "h"]
+    turn = await store.get("/turns/u1")
+    assert (turn["state"], turn["usage"]) == ("completed", {"input_tokens": 3, "output_tokens": 5})
+    assert turn["ended_at"] >= turn["started_at"]
+
+
+async def test_a_finish_without_anything_to_say_ends_the_turn(store: Store) -> None:
+    begun = await store.post("/turns", begin("u1", "t1"))
+    finished = await store.post("/turns/u1/finish", {"state": "cancelled"})
+    assert finished == {"turn_id": "u1", "state": "cancelled", "thread": begun["thread"]}
+
+
+async def test_items_added_meanwhile_are_replaced_where_they_stand_or_taken_back(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.items("t1", "tool", "draft")
+    body = outcome("answer", "tool", removed_item_ids=["draft", "never-there"])
+    body["items"][1] = assistant_message("tool", "t1", text="done")
+    await store.post("/turns/u1/finish", body)
+    assert await store.item_ids("t1") == ["m-u1", "tool", "answer"]
+    assert (await store.get("/threads/t1/items/tool"))["content"][0]["text"] == "done"
+
+
+async def test_an_item_both_written_and_removed_is_written(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns/u1/finish", outcome("a", removed_item_ids=["a"]))
+    assert await store.item_ids("t1") == ["m-u1", "a"]
+
+
+async def test_a_repeated_finish_changes_nothing(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    body = outcome("a", thread={"title": "First"})
+    first = await store.post("/turns/u1/finish", body)
+    assert await store.post("/turns/u1/finish", body) == first
+    await store.patch("/threads/t1", {"title": "By hand"})
+    again = await store.post("/turns/u1/finish", outcome("a", "late", thread={"title": "Again"}))
+    assert again["thread"]["title"] == "By hand"
+    assert await store.item_ids("t1") == ["m-u1", "a"]
+
+
+async def test_an_ended_turn_is_never_overwritten(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns/u1/finish", outcome("a"))
+    answer = await store.call("POST", "/turns/u1/finish", outcome("b", state="failed", error="late"))
+    assert (answer.status, answer.body["code"]) == (409, "conflict")
+    assert "completed" in answer.body["detail"]
+    turn = await store.get("/turns/u1")
+    assert turn["state"] == "completed"
+    assert "error" not in turn
+    assert await store.item_ids("t1") == ["m-u1", "a"]
+
+
+async def test_a_superseded_turn_cannot_complete_any_more(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns", begin("u2", "t1", "add_user_message"))
+    answer = await store.call("POST", "/turns/u1/finish", outcome("late"))
+    assert answer.status == 409
+    await store.post("/turns/u2/finish", outcome("a"))
+    assert await store.item_ids("t1") == ["m-u1", "m-u2", "a"]
+
+
+async def test_the_error_of_a_failed_turn_is_kept_for_people(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns/u1/finish", {"state": "failed", "error": "model said \x00 and died"})
+    assert (await store.get("/turns/u1"))["error"] == "model said \ufffd and died"
+
+
+async def test_the_next_turn_sees_the_outcome_of_the_last(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns/u1/finish", outcome("a"))
+    begun = await store.post("/turns", begin("u2", "t1", "add_user_message"))
+    assert [item["id"] for item in begun["history"]] == ["m-u1", "a", "m-u2"]
+
+
+async def test_a_finish_and_the_next_begin_at_once_lose_nothing(store: Store) -> None:
+    """Either the turn is completed before the next begins, or it is superseded: never half of each."""
+    for number in range(8):
+        thread_id, first, second = f"t{number}", f"u{number}", f"v{number}"
+        await store.post("/turns", begin(first, thread_id))
+        finished, begun = await asyncio.gather(
+            store.call("POST", f"/turns/{first}/finish", outcome("a", thread_id=thread_id)),
+            store.post("/turns", begin(second, thread_id, "add_user_message")),
+        )
+        expected = (
+            [f"m-{first}", "a", f"m-{second}"] if finished.status == 200 else [f"m-{first}", f"m-{second}"]
+        )
+        assert await store.item_ids(thread_id) == expected
+        assert [item["id"] for item in begun["history"]] == expected
+
+
+async def test_items_of_another_thread_are_refused(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.thread("t2")
+    for body, field in [
+        (outcome("a", thread_id="t2"), "$.items[0].thread_id"),
+        (
+            {"state": "completed", "items": [assistant_message("a", "t1"), assistant_message("b", "t2")]},
+            "$.items[1]",
+        ),
+        (outcome("a", "a"), "$.items"),
+        ({"state": "completed", "items": [{"type": "nonsense"}]}, "$.items[0]"),
+    ]:
+        answer = await store.call("POST", "/turns/u1/finish", body)
+        assert answer.status == 400, body
+        assert answer.body["field"].startswith(field)
+    assert (await store.get("/turns/u1"))["state"] == "running"
+    assert await store.item_ids("t2") == []
+
+
+@pytest.mark.parametrize("state", ["running", "unheard of", None])
+async def test_a_turn_ends_only_in_a_state_of_ends(store: Store, state: str | None) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    answer = await store.call("POST", "/turns/u1/finish", {"state": state})
+    assert (answer.status, answer.body["field"]) == (400, "$.state")
+
+
+async def test_an_unknown_or_foreign_turn_or_one_of_a_deleted_thread_is_not_found(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    for caller, turn_id in [(store, "gone"), (store.of("bob"), "u1")]:
+        assert (await caller.call("POST", f"/turns/{turn_id}/finish", outcome())).status == 404
+        assert (await caller.call("GET", f"/turns/{turn_id}")).status == 404
+    await store.delete("/threads/t1")
+    assert (await store.call("POST", "/turns/u1/finish", outcome("a"))).status == 404
