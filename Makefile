@@ -27,8 +27,8 @@ format: $(SYNCED)  ## Mend what can be mended automatically
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(SYNCED)  ## Measure cost and speed beside the reference stack
-	$(VENV)/bin/python -m tests.bench
+bench: $(SYNCED)  ## Measure cost and speed beside the reference stack (ARGS=--quick: in a minute)
+	$(VENV)/bin/python -m tests.bench $(ARGS)
 
 clean:  ## Remove what was built; data in .data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -16,10 +16,10 @@ from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from openai import AsyncOpenAI
-from tests.reference.store import PostgresStore, open_pool
 
 from bobbin_gateway.titles import title_by_rule
 from bobbin_protocol.items import UserMessageItem as OurUserMessage
+from tests.reference.store import PostgresStore, open_pool
 
 INSTRUCTIONS = "You are a helpful assistant. Answer in Markdown."
 
@@ -46,8 +46,11 @@ class ReferenceServer(ChatKitServer[str]):
         )
         agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
         result = Runner.run_streamed(agent, history, context=agent_context, run_config=RunConfig())
-        async for event in stream_agent_response(agent_context, result):
-            yield event
+        try:
+            async for event in stream_agent_response(agent_context, result):
+                yield event
+        finally:
+            result.cancel()  # else a run whose reader has left waits for its model for ever
         if thread.title is None and input_user_message is not None:
             ours: dict[str, Any] = input_user_message.model_dump(mode="json", exclude_none=True)
             thread.title = title_by_rule(_convert(ours))
@@ -97,7 +100,14 @@ def main() -> None:
     logging.getLogger("chatkit").setLevel(logging.ERROR)
     app = create_app(arguments.database_url, arguments.model_url, arguments.model)
     uvicorn.run(
-        app, host="127.0.0.1", port=arguments.port, loop="uvloop", http="httptools", log_level="error", access_log=False
+        app,
+        host="127.0.0.1",
+        port=arguments.port,
+        loop="uvloop",
+        http="httptools",
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=5,
     )
 
 

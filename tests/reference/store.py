@@ -22,7 +22,9 @@ CREATE TABLE IF NOT EXISTS reference_items (
     data jsonb NOT NULL
 );
 CREATE INDEX IF NOT EXISTS reference_items_page ON reference_items (thread_id, created_at, id);
-CREATE TABLE IF NOT EXISTS reference_attachments (id text PRIMARY KEY, user_id text NOT NULL, data jsonb NOT NULL);
+CREATE TABLE IF NOT EXISTS reference_attachments (
+    id text PRIMARY KEY, user_id text NOT NULL, data jsonb NOT NULL
+);
 """
 
 
@@ -58,7 +60,9 @@ class PostgresStore(Store[str]):
         rows = await self._page("reference_items", "thread_id = $1", thread_id, after, limit, order)
         return _page([_ITEM.validate_json(row["data"]) for row in rows], limit)
 
-    async def load_threads(self, limit: int, after: str | None, order: str, context: str) -> Page[ThreadMetadata]:
+    async def load_threads(
+        self, limit: int, after: str | None, order: str, context: str
+    ) -> Page[ThreadMetadata]:
         rows = await self._page("reference_threads", "user_id = $1", context, after, limit, order)
         return _page([ThreadMetadata.model_validate_json(row["data"]) for row in rows], limit)
 
@@ -78,7 +82,10 @@ class PostgresStore(Store[str]):
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: str) -> None:
         await self._pool.execute(
-            "INSERT INTO reference_items VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET data = $5",
+            """
+            INSERT INTO reference_items VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (id) DO UPDATE SET data = excluded.data
+            """,
             item.id,
             thread_id,
             context,
@@ -138,5 +145,3 @@ def _page(records: list[Any], limit: int) -> Page[Any]:
 
 async def open_pool(database_url: str) -> asyncpg.Pool:
     return await asyncpg.create_pool(database_url, min_size=2, max_size=20)
-
-
