@@ -63,7 +63,18 @@ def _copy(site: Path, target: Path) -> None:
 
 
 def home(data_dir: Path, user: ServerUser) -> Path:
-    """Give the server's folder: in `data_dir`, or elsewhere when its user cannot get there."""
+    """Give the server's folder: in `data_dir`, or elsewhere when its user cannot get there.
+
+    Raises:
+        CannotStart: The folder cannot be used.
+    """
+    try:
+        return _home(data_dir, user)
+    except OSError as error:
+        raise CannotStart(f"cannot use the data folder {data_dir}: {error.strerror}") from error
+
+
+def _home(data_dir: Path, user: ServerUser) -> Path:
     data_dir.mkdir(parents=True, exist_ok=True)
     wanted = data_dir.resolve() / "postgres"
     if user.reaches(wanted):

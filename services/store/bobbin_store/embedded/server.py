@@ -142,9 +142,10 @@ class EmbeddedServer:
         log.info("embedded database created", folder=str(self._data))
 
     def _settle(self) -> None:
-        """Wait until processes on our data have come up or gone; drop a pid file that names none of them.
+        """Wait until processes on our data have come up or gone; drop lock files that name none of them.
 
-        PostgreSQL sees through a stale pid file, unless another process has its number by now.
+        PostgreSQL sees through a stale one, unless another process has its number by now, or its own dead
+        process has not been reaped (a container whose first process does not care).
         """
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while PROC.exists() and _anyone_in(self._data) and not self.is_running():
@@ -153,6 +154,7 @@ class EmbeddedServer:
             time.sleep(0.05)
         if PROC.exists() and not self.is_running():
             (self._data / "postmaster.pid").unlink(missing_ok=True)
+            (self._sockets / f"{installation.SOCKET_NAME}.lock").unlink(missing_ok=True)
 
     def _write_access_rules(self) -> None:
         """Let in, over the socket, whoever we are now; the folder may have been another user's before."""

@@ -1,0 +1,42 @@
+"""Settings: read once, every mistake named."""
+
+from __future__ import annotations
+
+import pytest
+
+from bobbin_protocol.settings import BrokenSettings, read_settings, settings_table
+from bobbin_store.settings import Settings
+
+TOKEN = "0123456789abcdef"
+
+
+def test_only_the_token_is_required() -> None:
+    settings = read_settings(Settings, {"STORE_TOKEN": TOKEN})
+    assert (settings.store_host, settings.store_port, settings.store_workers) == ("127.0.0.1", 8001, 1)
+    assert (settings.database_url, settings.data_dir) == ("", ".data")
+    assert settings.store_max_body_bytes == 16 * 1024 * 1024
+
+
+def test_every_mistake_is_named_at_once_and_the_token_never_shown() -> None:
+    secret = "too-short"
+    with pytest.raises(BrokenSettings) as raised:
+        read_settings(
+            Settings,
+            {
+                "STORE_TOKEN": secret,
+                "STORE_PORT": "70000",
+                "STORE_WORKERS": "many",
+                "DATABASE_URL": "mysql://x",
+                "STORE_STATEMENT_TIMEOUT_S": "0",
+            },
+        )
+    text = str(raised.value)
+    for name in ["STORE_TOKEN", "STORE_PORT", "STORE_WORKERS", "DATABASE_URL", "STORE_STATEMENT_TIMEOUT_S"]:
+        assert name in text
+    assert secret not in text
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for line in settings_table(Settings).splitlines()[2:]:
+        _, name, _, meaning, _ = line.split("|")
+        assert meaning.strip(), name
