@@ -179,7 +179,13 @@ def _as_is(document: bytes) -> bytes:
 
 DatabaseError: TypeAlias = asyncpg.PostgresError
 
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection used after the server's farewell, before its end is noticed
+    OSError,
+    TimeoutError,
+)
 """All that asyncpg raises when it is not our own mistake in Python."""
 
 TAKEN = {

@@ -207,6 +207,7 @@ def postgres_error(kind: type[asyncpg.PostgresError], constraint: str = "") -> a
         (postgres_error(asyncpg.DiskFullError), Unavailable),
         (postgres_error(asyncpg.ReadOnlySQLTransactionError), Unavailable),
         (asyncpg.InterfaceError("connection is closed"), Unavailable),
+        (asyncpg.InternalClientError("cannot switch to state 12"), Unavailable),
         (ConnectionRefusedError(), Unavailable),
         (TimeoutError(), Unavailable),
     ],
