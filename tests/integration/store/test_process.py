@@ -329,22 +329,38 @@ def test_a_database_that_never_answers_is_one_clear_line() -> None:
     assert said.count("\n") == 1
 
 
+async def fill_80_mb(http: httpx.AsyncClient, dsn: str) -> None:
+    (await http.post("/v1/threads", json={"id": "t1"})).raise_for_status()
+    admin = await asyncpg.connect(dsn)
+    await admin.execute(
+        """
+        INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
+        SELECT 'alice', 't1', 'i' || n, n, 'end_of_turn', false, now(),
+               json_build_object('id', 'i' || n, 'text', repeat('x', 40000))
+        FROM generate_series(1, 2000) AS n
+        """
+    )
+    await admin.close()
+
+
+async def test_an_export_given_up_does_not_keep_its_connection(folder: Path, database_url: str) -> None:
+    service = store_on(folder, DATABASE_URL=database_url, STORE_POOL_SIZE="1", STORE_POOL_WAIT_S="5")
+    with running(service):
+        async with caller(service) as http:
+            await fill_80_mb(http, database_url)
+            for _ in range(3):
+                async with http.stream("GET", "/v1/owner/export") as response:
+                    async for _ in response.aiter_raw():
+                        break
+                assert (await http.get("/v1/threads")).status_code == 200
+
+
 async def test_an_export_of_much_needs_little_memory(folder: Path, database_url: str) -> None:
     """80 MB of items go out; the worker grows by far less."""
     service = store_on(folder, DATABASE_URL=database_url)
     with running(service):
         async with caller(service) as http:
-            (await http.post("/v1/threads", json={"id": "t1"})).raise_for_status()
-            admin = await asyncpg.connect(database_url)
-            await admin.execute(
-                """
-                INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
-                SELECT 'alice', 't1', 'i' || n, n, 'end_of_turn', false, now(),
-                       json_build_object('id', 'i' || n, 'text', repeat('x', 40000))
-                FROM generate_series(1, 2000) AS n
-                """
-            )
-            await admin.close()
+            await fill_80_mb(http, database_url)
             (worker,) = workers_of(service)
             before = worker.memory_info().rss
             peak, received = before, 0
