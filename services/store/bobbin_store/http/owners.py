@@ -19,7 +19,9 @@ class Lines(ASGIStreamingResponse):
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
         self._first = first
         self._rest = rest
-        super().__init__(iterator=self._chunks(), media_type=NDJSON)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] (Litestar leaves a type argument out)
+            iterator=self._chunks(), media_type=NDJSON
+        )
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         yield self._first
