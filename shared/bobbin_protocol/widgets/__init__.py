@@ -1,6 +1,5 @@
 """Widgets: pieces of user interface that the server composes (reference: ``widgets.py``)."""
 
-from bobbin_protocol.widgets.base import WidgetComponentBase
 from bobbin_protocol.widgets.charts import (
     AreaSeries,
     BarSeries,
@@ -10,6 +9,7 @@ from bobbin_protocol.widgets.charts import (
     Series,
     XAxisConfig,
 )
+from bobbin_protocol.widgets.component import WidgetComponentBase
 from bobbin_protocol.widgets.content import (
     Badge,
     Caption,

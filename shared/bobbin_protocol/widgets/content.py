@@ -3,7 +3,7 @@
 
 from typing import Literal
 
-from bobbin_protocol.widgets.base import WidgetComponentBase
+from bobbin_protocol.widgets.component import WidgetComponentBase
 from bobbin_protocol.widgets.values import (
     CaptionSize,
     Color,

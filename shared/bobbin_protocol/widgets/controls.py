@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from bobbin_protocol.actions import ActionConfig
-from bobbin_protocol.widgets.base import WidgetComponentBase
+from bobbin_protocol.widgets.component import WidgetComponentBase
 from bobbin_protocol.widgets.values import (
     Color,
     ControlSize,

@@ -7,8 +7,8 @@ Fields bear the names of the wire.
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bobbin_protocol.actions import ActionConfig
-from bobbin_protocol.widgets.base import WidgetComponentBase
 from bobbin_protocol.widgets.charts import Chart
+from bobbin_protocol.widgets.component import WidgetComponentBase
 from bobbin_protocol.widgets.content import (
     Badge,
     Caption,

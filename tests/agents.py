@@ -1,0 +1,83 @@
+"""An agent that does, at a word, what agents of other people may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from bobbin_gateway.agent import AgentError, Turn
+from bobbin_protocol.events import (
+    NoticeEvent,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    ThreadItemRemovedEvent,
+    ThreadItemReplacedEvent,
+    ThreadItemUpdatedEvent,
+    ThreadStreamEvent,
+)
+from bobbin_protocol.items import AssistantMessageContent, AssistantMessageItem, HiddenContextItem
+from bobbin_protocol.threads import LockedStatus
+from bobbin_protocol.updates import AssistantMessageContentPartTextDelta
+
+
+class Awkward:
+    """The message says what to do."""
+
+    async def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:
+        word = "".join(part.text for part in turn.message.content) if turn.message else ""
+        said = _message(turn, "as far as it got")
+        yield ThreadItemAddedEvent(item=_message(turn, "", said.id))
+        yield ThreadItemUpdatedEvent(
+            item_id=said.id,
+            update=AssistantMessageContentPartTextDelta(content_index=0, delta="as far as it got"),
+        )
+        match word:
+            case "raise":
+                raise RuntimeError("secret internals")
+            case "refuse":
+                raise AgentError("Not today.", allow_retry=False, detail="for the log")
+            case "surrogate":
+                yield ThreadItemDoneEvent(item=_message(turn, "\ud800", said.id))
+            case "deaf":
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    yield NoticeEvent(level="info", message="I go on")
+            case "hidden":
+                yield ThreadItemDoneEvent(item=said)
+                yield ThreadItemDoneEvent(item=_hidden(turn))
+            case "remove":
+                yield ThreadItemDoneEvent(item=said)
+                yield ThreadItemRemovedEvent(item_id=said.id)
+            case "replace":
+                yield ThreadItemDoneEvent(item=said)
+                yield ThreadItemReplacedEvent(item=_message(turn, "something else", said.id))
+            case "lock":
+                turn.thread.title = "Locked"
+                turn.thread.status = LockedStatus(reason="enough")
+                turn.thread.metadata["secret"] = 1
+                yield ThreadItemDoneEvent(item=said)
+            case _:
+                yield ThreadItemDoneEvent(item=said)
+
+
+def _message(turn: Turn, text: str, item_id: str | None = None) -> AssistantMessageItem:
+    return AssistantMessageItem(
+        id=item_id or turn.new_id("message"),
+        thread_id=turn.thread.id,
+        created_at=datetime.now(UTC),
+        content=[AssistantMessageContent(text=text)] if text else [],
+    )
+
+
+def _hidden(turn: Turn) -> HiddenContextItem:
+    return HiddenContextItem(
+        id=turn.new_id("message"),
+        thread_id=turn.thread.id,
+        created_at=datetime.now(UTC),
+        content={"note": "for the model only"},
+    )
+
+
+awkward = Awkward()

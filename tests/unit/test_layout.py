@@ -1,0 +1,79 @@
+"""Tests mirror modules: ``package/x.py`` is tested by ``tests/unit/.../test_x.py``, or it stands here with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+PACKAGES = {
+    ROOT / "shared/bobbin_protocol": ROOT / "tests/unit/protocol",
+    ROOT / "services/gateway/bobbin_gateway": ROOT / "tests/unit/gateway",
+    ROOT / "services/store/bobbin_store": ROOT / "tests/unit/store",
+}
+
+TYPES = "types only: each is tested both ways against the reference in tests/conformance/test_types.py"
+CONTRACT = "types only: used by every test of the store's HTTP API"
+THROUGH_HTTP = "tested through HTTP and real processes in tests/integration/gateway"
+ROUTES = "routes only: tested with the module of the same name next to `http`"
+
+ELSEWHERE = {
+    "bobbin_protocol/events.py": TYPES,
+    "bobbin_protocol/icons.py": TYPES,
+    "bobbin_protocol/pages.py": TYPES,
+    "bobbin_protocol/responses.py": TYPES,
+    "bobbin_protocol/sources.py": TYPES,
+    "bobbin_protocol/structured_input.py": TYPES,
+    "bobbin_protocol/threads.py": TYPES,
+    "bobbin_protocol/updates.py": TYPES,
+    "bobbin_protocol/widgets/charts.py": TYPES,
+    "bobbin_protocol/widgets/component.py": TYPES,
+    "bobbin_protocol/widgets/content.py": TYPES,
+    "bobbin_protocol/widgets/controls.py": TYPES,
+    "bobbin_protocol/widgets/layout.py": TYPES,
+    "bobbin_protocol/widgets/tree.py": "tested in tests/unit/protocol/test_widgets.py",
+    "bobbin_protocol/widgets/values.py": TYPES,
+    "bobbin_protocol/problem.py": CONTRACT,
+    "bobbin_protocol/store/feedback.py": CONTRACT,
+    "bobbin_protocol/store/items.py": CONTRACT,
+    "bobbin_protocol/store/owners.py": CONTRACT,
+    "bobbin_protocol/store/threads.py": CONTRACT,
+    "bobbin_protocol/store/turns.py": CONTRACT,
+    "bobbin_gateway/agent.py": "an interface: used by every agent under test",
+    "bobbin_gateway/app.py": "wiring: tests/integration/test_run.py",
+    "bobbin_gateway/auth.py": "tests/integration/gateway/test_owners.py",
+    "bobbin_gateway/demo_model/answer.py": "tested with each dialect, test_chat.py and test_responses.py",
+    "bobbin_gateway/gateway.py": "a struct",
+    "bobbin_gateway/http/answers.py": THROUGH_HTTP,
+    "bobbin_gateway/http/chatkit.py": THROUGH_HTTP,
+    "bobbin_gateway/http/event_stream.py": THROUGH_HTTP,
+    "bobbin_gateway/http/health.py": "tests/integration/gateway/test_failures.py",
+    "bobbin_gateway/logs.py": "set-up of a library",
+    "bobbin_gateway/openai_agent/client.py": "tested with the agent that it serves, test_agent.py",
+    "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
+    "bobbin_gateway/store.py": THROUGH_HTTP,
+    "bobbin_gateway/turns/engine.py": THROUGH_HTTP,
+    "bobbin_gateway/turns/running.py": THROUGH_HTTP,
+    "bobbin_store/errors.py": "tests/unit/store/test_problems.py",
+    "bobbin_store/http/attachments.py": ROUTES,
+    "bobbin_store/http/feedback.py": ROUTES,
+    "bobbin_store/http/health.py": "tests/unit/store/test_app.py and tests/integration/store",
+    "bobbin_store/http/items.py": ROUTES,
+    "bobbin_store/http/owners.py": ROUTES,
+    "bobbin_store/http/threads.py": ROUTES,
+    "bobbin_store/http/turns.py": ROUTES,
+    "bobbin_store/logs.py": "set-up of a library",
+}
+"""Module: where it is tested, and why there."""
+
+
+def test_every_module_has_its_tests() -> None:
+    missing = [
+        f"{module.relative_to(package.parent)}"
+        for package, tests in PACKAGES.items()
+        for module in sorted(package.rglob("*.py"))
+        if module.name not in {"__init__.py", "__main__.py"}
+        and not (tests / module.relative_to(package)).with_name(f"test_{module.name}").exists()
+    ]
+    assert [name for name in missing if name not in ELSEWHERE] == []
+    assert [name for name in ELSEWHERE if name not in missing] == [], "tested now: take it off the list"
