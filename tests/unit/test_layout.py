@@ -1,4 +1,4 @@
-"""Tests mirror modules: ``package/x.py`` is tested by ``tests/unit/.../test_x.py``, or it stands here with a reason."""
+"""Tests mirror modules: `x.py` is tested by `test_x.py`, or it stands here with a reason."""
 
 from __future__ import annotations
 

@@ -6,6 +6,6 @@ from bobbin_protocol.wire import Wire, always
 
 
 class ItemsCut(Wire):
-    """``DELETE /v1/threads/{thread_id}/items?after=<item_id>``: what was removed, in the order it stood in."""
+    """``DELETE /v1/threads/{thread_id}/items?after=<item_id>``: what was removed, in its order."""
 
     item_ids: list[str] = always(list)
