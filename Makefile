@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 UV     := $(VENV)/bin/uv
 SYNCED := $(VENV)/.synced
+SYNCED_RUN := $(VENV)/.synced-run
+LOCKED := pyproject.toml uv.lock shared/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
+SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench clean
@@ -11,7 +14,7 @@ SYNCED := $(VENV)/.synced
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-run: $(SYNCED)  ## Start PostgreSQL, store, model and gateway on this machine
+run: $(SYNCED_RUN)  ## Start PostgreSQL, store, model and gateway on this machine
 	@exec $(VENV)/bin/python services/run.py
 
 test: $(SYNCED)  ## Run all tests (T=path picks some)
@@ -40,6 +43,11 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
-$(SYNCED): $(UV) pyproject.toml uv.lock shared/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
-	UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
+$(SYNCED): $(UV) $(LOCKED)
+	$(SYNC)
+	@touch $@ $(SYNCED_RUN)
+
+# What tests and linters need is left out where people only want to run it.
+$(SYNCED_RUN): $(UV) $(LOCKED)
+	$(SYNC) --no-dev
 	@touch $@
