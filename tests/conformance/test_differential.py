@@ -80,7 +80,7 @@ async def conversation(server: Driver) -> None:
 
 async def unicode_text(server: Driver) -> None:
     text = "script:text=Grüße+%F0%9F%A7%B5+%E2%80%A8+%22quoted%22+%5C+%3C%2Fscript%3E&size=1"
-    await server.stream("threads.create", input=message("\u2028 \u0000 🧵 \\", model=text))
+    await server.stream("threads.create", input=message("\u2028 \u0001 🧵 \\", model=text))
     await server.call("threads.list")
 
 

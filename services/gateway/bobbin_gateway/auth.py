@@ -111,7 +111,7 @@ _MAX_OWNER_ID = 256
 
 
 def _is_owner_id(text: str) -> bool:
-    return 0 < len(text) <= _MAX_OWNER_ID and text.isprintable() and text.isascii()
+    return 0 < len(text) <= _MAX_OWNER_ID and text.isprintable() and text.isascii() and text.strip() == text
 
 
 def authenticator(settings: Settings) -> Authenticator:

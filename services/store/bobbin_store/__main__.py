@@ -135,7 +135,9 @@ def check_port(host: str, port: int) -> None:
                 return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise CannotStart(f"cannot listen on {host}:{port}: {error.strerror}") from error
+                raise CannotStart(
+                    f"cannot listen on {host}:{port} (STORE_HOST, STORE_PORT): {error.strerror}"
+                ) from error
             time.sleep(0.1)
 
 

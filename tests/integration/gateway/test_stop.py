@@ -53,7 +53,8 @@ async def test_leaving_keeps_what_was_said_and_a_note_for_the_model(client: Clie
 
 async def test_leaving_closes_the_request_to_the_model(client: Client, stack: Stack) -> None:
     """The provider stops working, and billing."""
-    async with client.stream("threads.create", input=message("Sing me a song", model=SLOW)) as events:
+    body = message("Sing me a song", model="script:first_ms=20000")
+    async with client.stream("threads.create", input=body) as events:
         seen = [await anext(events)]
     await stored_items(stack, thread_id_of(seen), "user_message", "sdk_hidden_context")
     outcome = "open"

@@ -141,9 +141,12 @@ class OpenAIAgent:
         """The body of a streamed response. Leaving early closes the connection: the provider stops."""
         response = await self._post(model, messages)
         # The package asks for compression, which streams rarely have; undoing none still costs.
-        body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
-        # A stream lives long, and nobody asks for its headers any more: 6 KiB of small objects.
-        response.headers = response.request.headers = httpx2.Headers()
+        if "content-encoding" in response.headers:
+            body = response.aiter_bytes()
+        else:
+            body = response.aiter_raw()
+            # A stream lives long, and nobody asks for its headers any more: 6 KiB of small objects.
+            response.headers = response.request.headers = httpx2.Headers()
         try:
             async with aclosing(body) as chunks:
                 yield chunks

@@ -214,11 +214,9 @@ async def test_delays_are_kept(model_server: ModelServer, dialect: str) -> None:
     ):
         times.append(time.perf_counter() - start)
         times.extend([time.perf_counter() - start async for _ in response.aiter_raw()])
-    head, opening, first, second, third = times
-    assert head >= 0.06
-    assert first >= opening + 0.045
-    assert second >= first + 0.035
-    assert third >= 0.19
+    # A busy machine may see one late and the next in time, so each is measured from the start.
+    for seen, due in zip(times, (0.06, 0.06, 0.11, 0.15, 0.19), strict=True):
+        assert seen >= due
 
 
 @pytest.mark.parametrize(
