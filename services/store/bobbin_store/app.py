@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> Litestar:
 
     api = Router(
         "/v1",
-        guards=[require_token],
+        before_request=require_token,
         route_handlers=[
             *threads.ROUTES,
             *items.ROUTES,

@@ -32,8 +32,9 @@ class TurnStream:
     def __init__(self, engine: TurnEngine, running: RunningTurn, keepalive_s: float) -> None:
         self._engine = engine
         self._running = running
-        self._keepalive_s = keepalive_s
-        self._follower = running.follow()  # from now on the turn has a reader, also before the first byte
+        self._follower = running.follow(
+            keepalive_s
+        )  # from now on the turn has a reader, also before the first byte
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
@@ -41,7 +42,7 @@ class TurnStream:
         gone = asyncio.create_task(_disconnect(receive, self._follower))
         try:
             await _start(send, [*_HEADERS, (TURN_ID_HEADER, self._running.turn.id.encode())])
-            while (frames := await self._follower.read(self._keepalive_s)) is not None:
+            while (frames := await self._follower.read()) is not None:
                 await send({"type": "http.response.body", "body": frames or PING, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

@@ -137,19 +137,17 @@ class OpenAIAgent:
         return _clean(title)
 
     @asynccontextmanager
-    async def _stream(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[AsyncGenerator[bytes]]:
+    async def _stream(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[AsyncIterator[bytes]]:
         """The body of a streamed response. Leaving early closes the connection: the provider stops."""
         response = await self._post(model, messages)
-        # The package asks for compression, which streams rarely have; undoing none still costs.
-        if "content-encoding" in response.headers:
-            body = response.aiter_bytes()
-        else:
-            body = response.aiter_raw()
-            # A stream lives long, and nobody asks for its headers any more: 6 KiB of small objects.
-            response.headers = response.request.headers = httpx2.Headers()
         try:
-            async with aclosing(body) as chunks:
-                yield chunks
+            if "content-encoding" in response.headers:
+                async with aclosing(response.aiter_bytes()) as chunks:
+                    yield chunks
+            else:
+                # Two layers less for each chunk, and 6 KiB of headers less for the life of the stream.
+                response.headers = response.request.headers = httpx2.Headers()
+                yield aiter(cast("httpx2.AsyncByteStream", response.stream))
         finally:
             await response.aclose()
 

@@ -72,7 +72,8 @@ class ModelStream:
         yield from self._answer.finish()
 
     def _read(self, data: bytes) -> list[ThreadStreamEvent]:
-        self._is_sse = True
+        if not self._is_sse:
+            self._is_sse, self._head = True, b""
         if self._answer.over:
             return []
         if data[:6] == b"[DONE]":

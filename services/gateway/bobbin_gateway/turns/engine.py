@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -27,6 +28,7 @@ from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.log import Follower
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.turns.watchdog import Watchdog
 from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import (
@@ -160,7 +162,7 @@ class TurnEngine:
         naming: asyncio.Task[str | None] | None = None
         if turn.thread.title is None and self._titling_agent is not None:
             naming = asyncio.create_task(title_by_model(self._titling_agent, turn))
-        ending = await self._answer(running)
+        ending = running.stop_reason or await self._answer(running)
         running.settle()
         if turn.thread.title is None:
             turn.thread.title = await self._title(turn, naming)
@@ -180,31 +182,28 @@ class TurnEngine:
 
     async def _answer(self, running: RunningTurn) -> Outcome:
         settings = self._settings
-        clock = asyncio.get_running_loop().time
-        whole = asyncio.timeout(settings.turn_timeout_s)
-        silence = asyncio.timeout(settings.first_token_timeout_s)
+        silence = Watchdog(settings.first_token_timeout_s, partial(running.stop, outcome.SILENT))
+        end = asyncio.get_running_loop().call_later(settings.turn_timeout_s, running.stop, outcome.TOO_LONG)
         events = self._agent.respond(running.turn)
-        running.answering = running.stop_reason is None
+        running.answering = True
         try:
-            async with whole, silence, _closing(events):
-                if running.stop_reason is not None:
-                    return running.stop_reason
+            async with _closing(events):
                 async for event in events:
+                    if running.stop_reason is not None:
+                        break
                     running.emit(event)
-                    silence.reschedule(clock() + settings.silence_timeout_s)
+                    silence.renew(settings.silence_timeout_s)
                     if running.log.size > settings.max_output_bytes:
                         return outcome.TOO_LARGE
         except asyncio.CancelledError:
             return _stopped(running)
-        except TimeoutError as error:
-            if whole.expired():
-                return outcome.TOO_LONG
-            return outcome.SILENT if silence.expired() else outcome.outcome_of(error)
         except Exception as error:  # noqa: BLE001 (an agent is anyone's code; `outcome_of` decides)
             return outcome.outcome_of(error)
         finally:
             running.answering = False
-        return outcome.COMPLETED
+            silence.cancel()
+            end.cancel()
+        return outcome.COMPLETED if running.stop_reason is None else _stopped(running)
 
     async def _finish(self, running: RunningTurn, ending: Outcome) -> None:
         """Store the outcome; while the store is away, try again until the time for it is up."""
@@ -249,7 +248,7 @@ def _stop_if_unread(running: RunningTurn) -> None:
 def _stopped(running: RunningTurn) -> Outcome:
     """The turn's own task was cancelled: by `RunningTurn.stop`, or because the process comes down."""
     task = asyncio.current_task()
-    if task is not None:
+    while task is not None and task.cancelling():
         task.uncancel()  # what follows, the finish call, is not cancelled
     return running.stop_reason or outcome.SHUT_DOWN
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+from bobbin_gateway.turns.watchdog import Watchdog
+
 
 class EventLog:
     """An append-only list of SSE frames, with a way to wait for more."""
@@ -46,12 +48,21 @@ class EventLog:
 
 
 class Follower:
-    """One reader of a log, at its own speed."""
+    """One reader of a log, at its own speed. Leave it when done: it holds a timer."""
 
-    __slots__ = ("_change", "_left", "_log", "position")
+    __slots__ = ("_change", "_keepalive_s", "_left", "_log", "_silence", "position")
 
-    def __init__(self, log: EventLog, after: int = 0) -> None:
+    def __init__(self, log: EventLog, keepalive_s: float, after: int = 0) -> None:
+        """Start after event number `after`.
+
+        Args:
+            log: What to read.
+            keepalive_s: How long `read` waits for an event.
+            after: Number of the last event that is not wanted.
+        """
         self._log = log
+        self._keepalive_s = keepalive_s
+        self._silence = Watchdog(keepalive_s, self._stop_waiting)
         self._change: asyncio.Future[None] | None = None
         self._left = False
         self.position = after
@@ -60,18 +71,21 @@ class Follower:
     def leave(self) -> None:
         """Stop reading, now; safe to call from a callback, and again."""
         self._left = True
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._silence.cancel()
+        self._stop_waiting()
 
-    async def read(self, silence_s: float) -> bytes | None:
+    async def read(self) -> bytes | None:
         """All frames that are ready, in one piece.
 
         Returns:
-            Nothing (``b""``) when `silence_s` went by without an event; None at the end of the log, or
-            after `leave`.
+            Nothing (``b""``) when the keep-alive time went by without an event; None at the end of the log,
+            or after `leave`.
         """
         if not self._ready():
-            await self._wait(silence_s)
+            self._silence.renew(self._keepalive_s)
+            self._change = self._log.change()
+            await self._change
+            self._change = None
         if self._left:
             return None
         frames = self._log.frames
@@ -83,16 +97,6 @@ class Follower:
     def _ready(self) -> bool:
         return self._left or self._log.ended or self.position < len(self._log.frames)
 
-    async def _wait(self, silence_s: float) -> None:
-        self._change = change = self._log.change()
-        timer = asyncio.get_running_loop().call_later(silence_s, _expire, change)
-        try:
-            await change
-        finally:
-            timer.cancel()
-            self._change = None
-
-
-def _expire(change: asyncio.Future[None]) -> None:
-    if not change.done():
-        change.set_result(None)
+    def _stop_waiting(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)

@@ -95,10 +95,10 @@ class RunningTurn:
         if self.answering and self.task is not None:
             self.task.cancel()
 
-    def follow(self) -> Follower:
+    def follow(self, keepalive_s: float) -> Follower:
         """A new reader of all events; give it back to the engine when it leaves."""
         self.followers += 1
-        return Follower(self.log)
+        return Follower(self.log, keepalive_s)
 
 
 def thread_for_client(thread: ThreadMetadata) -> Thread:

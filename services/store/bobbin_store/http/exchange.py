@@ -9,7 +9,6 @@ import msgspec
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
-from litestar.handlers import BaseRouteHandler
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from bobbin_protocol.requests import Order
@@ -57,14 +56,16 @@ def database_of(request: AnyRequest) -> Database:
     return cast("Database", request.app.state.database)
 
 
-async def require_token(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
+async def require_token(request: AnyRequest) -> None:
     """Let in who shows the service token.
+
+    It runs before each request of `/v1`, not as a guard: Litestar copies the handler for each guard it calls.
 
     Raises:
         Unauthorized: Anyone else.
     """
-    settings = cast("Settings", connection.app.state.settings)
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    settings = cast("Settings", request.app.state.settings)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), settings.store_token.encode()):
         raise Unauthorized("The service token is missing or wrong")
 
