@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import cast
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 
 from bobbin_gateway.agent import Agent, TitlingAgent
 from bobbin_gateway.auth import authenticator
@@ -17,7 +18,7 @@ from bobbin_gateway.http.chatkit import chatkit
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.openai_agent.agent import open_agent
-from bobbin_gateway.settings import Settings
+from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
 from bobbin_gateway.turns.engine import TurnEngine
@@ -48,9 +49,24 @@ def create_app(settings: Settings) -> Litestar:
         [chatkit, live, ready],
         lifespan=[lifespan],
         exception_handlers={Exception: problem_response},
+        cors_config=_cors(settings),
         request_max_body_size=None,  # http.chatkit counts for itself
         openapi_config=None,
         logging_config=None,
+    )
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Let pages of the allowed origins read our answers; without any there is nothing to do per request."""
+    origins = names(settings.allowed_origins)
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        allow_credentials=True,
+        expose_headers=["ChatKit-Turn-Id", "Retry-After"],
     )
 
 

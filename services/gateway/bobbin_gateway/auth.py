@@ -34,24 +34,43 @@ class Authenticator(Protocol):
         ...
 
 
+class Origins:
+    """Which pages may use what a browser has by itself: cookies, or its place on this machine (CWE-352)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = frozenset(names(settings.allowed_origins))
+
+    def check(self, request: HttpRequest) -> None:
+        """Let pass what does not come from a page, comes from our own, or from one that is allowed.
+
+        Raises:
+            Unauthorized: It comes from another page.
+        """
+        origin = request.headers.get("origin")
+        if origin is None or origin in self._allowed:
+            return
+        if urlsplit(origin).netloc != request.headers.get("host"):
+            raise Unauthorized("Pages of this origin may not use this server (ALLOWED_ORIGINS)")
+
+
 class Anonymous:
     """Everyone is the same local owner; `Settings` allows it on loopback only."""
 
-    async def owner_of(self, request: HttpRequest) -> str:  # noqa: ARG002 (the protocol has it)
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+
+    async def owner_of(self, request: HttpRequest) -> str:
         """The local owner."""
+        self._origins.check(request)
         return LOCAL_OWNER
 
 
 class JsonWebToken:
-    """The owner is the ``sub`` of a signed token, in a bearer header or an httpOnly cookie.
+    """The owner is the ``sub`` of a signed token, in a bearer header or an httpOnly cookie."""
 
-    A browser sends cookies whoever made the page ask, so a request with a cookie must come from an allowed
-    Origin (CWE-352).
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, origins: Origins) -> None:
         self._settings = settings
-        self._origins = frozenset(names(settings.allowed_origins))
+        self._origins = origins
         self._keys = jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
 
     async def owner_of(self, request: HttpRequest) -> str:
@@ -69,15 +88,8 @@ class JsonWebToken:
         cookie = request.cookies.get(self._settings.jwt_cookie)
         if cookie is None:
             raise Unauthorized("Please sign in")
-        self._check_origin(request)
+        self._origins.check(request)
         return cookie
-
-    def _check_origin(self, request: HttpRequest) -> None:
-        origin = request.headers.get("origin")
-        if origin is None or origin in self._origins:
-            return
-        if urlsplit(origin).netloc != request.headers.get("host"):
-            raise Unauthorized("This origin may not use the session's cookie")
 
     async def _claims(self, token: str) -> dict[str, Any]:
         settings = self._settings
@@ -116,4 +128,5 @@ def _is_owner_id(text: str) -> bool:
 
 def authenticator(settings: Settings) -> Authenticator:
     """The authenticator that ``AUTH`` asks for."""
-    return JsonWebToken(settings) if settings.auth == "jwt" else Anonymous()
+    origins = Origins(settings)
+    return JsonWebToken(settings, origins) if settings.auth == "jwt" else Anonymous(origins)

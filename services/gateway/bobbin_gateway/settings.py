@@ -44,7 +44,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, Meta(description="`AUTH=jwt`: the httpOnly cookie that may carry the token")
     ] = "session"
     allowed_origins: Annotated[
-        str, Meta(description="Origins that may send cookies, besides the gateway's own (comma separated)")
+        str,
+        Meta(
+            description="Origins of the pages that may use the gateway, besides its own "
+            "(`https://example.org`, comma separated)"
+        ),
     ] = ""
 
     gateway_agent: Annotated[

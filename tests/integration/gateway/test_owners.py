@@ -140,3 +140,35 @@ async def test_public_keys_come_from_a_jwks_url(
                 assert (await http.post("/chatkit", json=LIST, headers=headers)).status_code == status
             chat = Client(http, {"authorization": f"Bearer {good}"})
             assert errors_of(await chat.events("threads.create", input=message("Hello"))) == []
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_without_sign_in_foreign_pages_are_refused_all_the_same(client: Client, origin: str) -> None:
+    """Any page can send requests to this machine; it must not spend the user's tokens."""
+    response = await client.post(LIST, origin=origin)
+    assert response.status_code == 401
+
+
+async def test_a_page_of_an_allowed_origin_can_read_a_stream(stack: Stack) -> None:
+    page = "http://localhost:3000"
+    with running(gateway_service(stack.store, stack.model, ALLOWED_ORIGINS=page)) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            preflight = await http.options(
+                "/chatkit",
+                headers={
+                    "origin": page,
+                    "access-control-request-method": "POST",
+                    "access-control-request-headers": "content-type,last-event-id",
+                },
+            )
+            assert preflight.status_code == 204
+            assert preflight.headers["access-control-allow-origin"] == page
+            assert "last-event-id" in preflight.headers["access-control-allow-headers"].lower()
+            body = {"type": "threads.create", "params": {"input": message("Hello")}}
+            stream = await http.post("/chatkit", json=body, headers={"origin": page})
+            assert stream.status_code == 200
+            assert stream.headers["access-control-allow-origin"] == page
+            assert "chatkit-turn-id" in stream.headers["access-control-expose-headers"].lower()
+            refused = await http.post("/chatkit", json=LIST, headers={"origin": "https://evil.example"})
+            assert refused.status_code == 401
+            assert "access-control-allow-origin" not in refused.headers

@@ -306,15 +306,6 @@ async def test_two_stores_share_one_embedded_database(folder: Path) -> None:
     assert not EmbeddedServer(folder).is_running()
 
 
-def test_a_port_in_use_is_one_clear_line(folder: Path) -> None:
-    with running(store_on(folder)) as service:
-        code, said = refused_start(
-            STORE_TOKEN=STORE_TOKEN, STORE_PORT=str(service.port), DATA_DIR=str(folder)
-        )
-    assert code == 1
-    assert said == f"bobbin-store: cannot listen on 127.0.0.1:{service.port}: Address already in use\n"
-
-
 def test_broken_settings_are_one_clear_line_that_names_them_all() -> None:
     code, said = refused_start(STORE_PORT="none", STORE_WORKERS="0")
     assert code == 1
