@@ -76,6 +76,19 @@ STEP_DOWN = "SET ROLE bobbin_app"
 READY = "SELECT count(*) FROM migrations"
 
 
+class OwnedConnection(asyncpg.Connection):
+    """A pooled connection that knows in whose name it speaks, and is told again only when that changes."""
+
+    _owner: str | None = None
+
+    async def speak_for(self, owner: str) -> None:
+        """See and touch this owner's rows only, from the next statement on. Not within a transaction."""
+        if self._owner != owner:
+            self._owner = None  # unknown, should what follows be cut off
+            await self.execute(OWNER, owner)
+            self._owner = owner
+
+
 class Database:
     """A pool of connections. Made by `open_database`."""
 
@@ -92,7 +105,7 @@ class Database:
         """
         try:
             async with self._pool.acquire(timeout=self._wait_s) as connection:
-                await connection.execute(OWNER, owner)
+                await connection.speak_for(owner)
                 yield cast("Session", connection)
         except FAILURES as error:
             raise in_our_words(error) from error
@@ -128,6 +141,7 @@ async def open_database(dsn: str, settings: Settings) -> AsyncGenerator[Database
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         command_timeout=timeout_s + COMMAND_MARGIN_S,
         timeout=settings.store_pool_wait_s,
+        connection_class=OwnedConnection,
         init=_prepare,
         reset=_leave_as_is,
         server_settings={

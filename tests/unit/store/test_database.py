@@ -130,6 +130,26 @@ async def test_rows_of_other_owners_are_neither_seen_nor_changed_nor_made(
             await connection.execute(f"UPDATE {table} SET owner_id = 'carol'")
 
 
+async def test_one_connection_serves_owners_in_turn_and_shows_each_their_own_rows(two_owners: str) -> None:
+    """The connection remembers its owner; nothing that goes wrong may make it remember the wrong one."""
+
+    async def visible(owner: str) -> list[str]:
+        async with pool.session(owner) as session:
+            return [row["owner_id"] for row in await session.fetch("SELECT owner_id FROM threads")]
+
+    async with opened(two_owners, store_pool_size=1) as pool:
+        for owner in ("alice", "bob", "bob", "alice"):
+            assert await visible(owner) == [owner]
+        with pytest.raises(Conflict):
+            async with pool.transaction("bob"):
+                raise Conflict("rolled back")
+        assert await visible("alice") == ["alice"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), pool.session("bob") as session:
+                await session.fetch("SELECT pg_sleep(5)")
+        assert await visible("alice") == ["alice"]
+
+
 async def test_the_pool_steps_down_from_a_superuser(two_owners: str) -> None:
     async with opened(two_owners) as pool, pool.session("alice") as session:
         role = await session.fetchrow("SELECT session_user, current_user")
