@@ -121,7 +121,8 @@ def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
 
 def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Stop the gateway first: it still has answers to store."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     for process in reversed(processes.values()):
         if process.poll() is None:

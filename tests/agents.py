@@ -44,6 +44,9 @@ class Awkward:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     yield NoticeEvent(level="info", message="I go on")
+            case "no json":
+                turn.thread.metadata["handle"] = object()
+                yield ThreadItemDoneEvent(item=said)
             case "hidden":
                 yield ThreadItemDoneEvent(item=said)
                 yield ThreadItemDoneEvent(item=_hidden(turn))

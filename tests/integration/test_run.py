@@ -149,6 +149,17 @@ async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of
         assert [thread["id"] for thread in threads] == [thread_id_of(events)]
 
 
+def test_an_impatient_operator_leaves_no_orphans() -> None:
+    with temporary_data() as data, everything(data) as (_, process):
+        family = _family(process)
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        assert process.wait(40) == 0
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+
+
 async def test_if_one_process_dies_the_others_stop_too() -> None:
     with temporary_data() as data, everything(data) as (_, process):
         gateway = next(p for p in _family(process) if "bobbin_gateway" in p.cmdline())

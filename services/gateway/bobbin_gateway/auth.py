@@ -10,7 +10,7 @@ import jwt
 from litestar.connection import Request
 from litestar.datastructures import State
 
-from bobbin_gateway.settings import Settings, names
+from bobbin_gateway.settings import Settings, is_loopback, names
 
 HttpRequest = Request[Any, Any, State]
 
@@ -54,13 +54,21 @@ class Origins:
 
 
 class Anonymous:
-    """Everyone is the same local owner; `Settings` allows it on loopback only."""
+    """Everyone is the same local owner; `Settings` allows it on loopback only.
 
-    def __init__(self, origins: Origins) -> None:
+    There the request must be meant for this machine, too: a page can have its own name point here (DNS
+    rebinding), and would then pass for one of ours.
+    """
+
+    def __init__(self, origins: Origins, *, guarded: bool) -> None:
         self._origins = origins
+        self._guarded = guarded
 
     async def owner_of(self, request: HttpRequest) -> str:
         """The local owner."""
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        if not self._guarded and host is not None and not is_loopback(host):
+            raise Unauthorized("Without sign-in this server answers to local names only")
         self._origins.check(request)
         return LOCAL_OWNER
 
@@ -129,4 +137,6 @@ def _is_owner_id(text: str) -> bool:
 def authenticator(settings: Settings) -> Authenticator:
     """The authenticator that ``AUTH`` asks for."""
     origins = Origins(settings)
-    return JsonWebToken(settings, origins) if settings.auth == "jwt" else Anonymous(origins)
+    if settings.auth == "jwt":
+        return JsonWebToken(settings, origins)
+    return Anonymous(origins, guarded=settings.allow_anonymous)

@@ -106,7 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             ValueError: One sentence per mistake.
         """
         mistakes: list[str] = []
-        if self.auth == "none" and not self.allow_anonymous and not _is_loopback(self.gateway_host):
+        if self.auth == "none" and not self.allow_anonymous and not is_loopback(self.gateway_host):
             mistakes.append(
                 f"AUTH=none is refused on GATEWAY_HOST={self.gateway_host}: anyone could read everything. "
                 "Set AUTH=jwt, or ALLOW_ANONYMOUS=1 if someone else guards the door"
@@ -133,7 +133,8 @@ def names(text: str) -> list[str]:
     return [name for part in text.split(",") if (name := part.strip())]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only mean this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

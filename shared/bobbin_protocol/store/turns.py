@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from bobbin_protocol.ids import Id
 from bobbin_protocol.items import StoredItem, UserMessageItem
+from bobbin_protocol.requests import Title
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import Wire, always
@@ -87,6 +88,8 @@ class FinishTurn(Wire):
     """Items to add in this order; one whose id is there already takes the place of the old."""
     removed_item_ids: list[Id] = always(list)
     thread: ThreadChange | None = None
+    suggested_title: Title | None = None
+    """A name for the thread, if it has none by now."""
     usage: Usage | None = None
     error: str | None = None
     """For people who look into a failed turn; never shown to its owner."""

@@ -30,7 +30,7 @@ async def answers(chat: Client, thread_id: str) -> list[str]:
     return [text_of(item) for item in items if item["type"] == "assistant_message"]
 
 
-@pytest.mark.parametrize("word", ["raise", "refuse", "surrogate", "deaf"])
+@pytest.mark.parametrize("word", ["raise", "refuse", "surrogate", "deaf", "no json"])
 async def test_what_was_said_is_kept_when_the_agent_breaks(chat: Client, word: str) -> None:
     events = await chat.create(word)
     assert len(errors_of(events)) == 1
@@ -81,6 +81,6 @@ async def test_an_agent_can_name_and_lock_the_thread_and_the_lock_holds(chat: Cl
 
 
 async def test_after_all_of_this_others_are_answered(chat: Client) -> None:
-    for word in ("raise", "surrogate", "deaf"):
+    for word in ("raise", "surrogate", "deaf", "no json"):
         await chat.create(word)
     assert answers_of(await chat.create("Hello")) == ["as far as it got"]

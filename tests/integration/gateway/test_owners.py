@@ -149,6 +149,15 @@ async def test_without_sign_in_foreign_pages_are_refused_all_the_same(client: Cl
     assert response.status_code == 401
 
 
+async def test_without_sign_in_a_foreign_name_for_this_machine_is_refused(client: Client) -> None:
+    """DNS rebinding: the browser takes the foreign page and us for one origin."""
+    port = client.http.base_url.port
+    evil = f"evil.example:{port}"
+    response = await client.post(LIST, host=evil, origin=f"http://{evil}")
+    assert response.status_code == 401
+    assert (await client.post(LIST, host=f"localhost:{port}")).status_code == 200
+
+
 async def test_a_page_of_an_allowed_origin_can_read_a_stream(stack: Stack) -> None:
     page = "http://localhost:3000"
     with running(gateway_service(stack.store, stack.model, ALLOWED_ORIGINS=page)) as gateway:

@@ -105,6 +105,21 @@ async def test_a_new_message_ends_the_running_answer_and_is_answered(client: Cli
     assert text_of(items[1]) == deltas_of(seen)
 
 
+async def test_messages_that_arrive_together_are_heard_one_after_the_other(client: Client) -> None:
+    """Each ends the answer before it; every message is stored once, and the last one is answered."""
+    thread_id = thread_id_of(await client.create("Hello"))
+    words = [f"number {n}" for n in range(6)]
+    slow = "script:deltas=40&delay_ms=10"
+    streams = await asyncio.gather(*(client.say(thread_id, word, model=slow) for word in words))
+    assert [errors_of(events) for events in streams] == [[]] * 6
+    items = (await client.call("items.list", thread_id=thread_id, order="asc"))["data"]
+    assert sorted(text_of(item) for item in items if item["type"] == "user_message") == ["Hello", *words]
+    assert items[-1]["type"] == "assistant_message"
+    stored = [text_of(item) for item in items]
+    assert all(deltas_of(events) in stored for events in streams if deltas_of(events).strip())
+    assert text_of(items[-1]) in [deltas_of(events) for events in streams if answers_of(events)]
+
+
 async def test_a_name_given_during_the_answer_stays(client: Client) -> None:
     body = message("Tell me a story", model="script:deltas=20&delay_ms=25")
     async with client.stream("threads.create", input=body) as events:

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -39,7 +40,6 @@ from bobbin_protocol.items import (
 )
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.store.turns import BeginTurn, CreateThread, FinishTurn, RetryAfterItem, TurnInput
-from bobbin_protocol.threads import ThreadMetadata
 
 log = structlog.get_logger()
 
@@ -66,6 +66,8 @@ class TurnEngine:
         self._tasks = tasks
         self._running: dict[tuple[str, str], RunningTurn] = {}
         """By owner and thread: at most one turn runs in a thread."""
+        self._beginning: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """A lock for each thread in which a turn is about to begin."""
         self._closed = False
 
     async def begin(
@@ -79,7 +81,15 @@ class TurnEngine:
         """
         if self._closed:
             raise StoreUnavailable("the gateway is stopping")
-        await self.interrupt(owner_id, thread_id)
+        key = owner_id, thread_id
+        lock = self._beginning.setdefault(key, asyncio.Lock())
+        async with lock:  # messages that arrive together are heard one after the other
+            await self.interrupt(owner_id, thread_id)
+            return await self._begin(owner_id, thread_id, turn_input, model=model, locale=locale)
+
+    async def _begin(
+        self, owner_id: str, thread_id: str, turn_input: TurnInput, *, model: str | None, locale: str | None
+    ) -> RunningTurn:
         turn_id = new_id("turn")
         begun = await self._store.begin_turn(
             owner_id,
@@ -112,7 +122,7 @@ class TurnEngine:
         running = self._running.get((owner_id, thread_id))
         if running is not None and running.task is not None:
             running.stop(outcome.CANCELLED)
-            await asyncio.wait([running.task])
+            await asyncio.wait([running.task], timeout=self._settings.store_timeout_s)
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
         """Tell the turn that runs in the thread, if any, that its thread has a name now."""
@@ -141,21 +151,22 @@ class TurnEngine:
             await asyncio.wait(tasks)
 
     async def _run(self, running: RunningTurn) -> None:
-        turn = running.turn
+        turn, last_word = running.turn, None
+        key = turn.owner_id, turn.thread.id
         try:
             ending = await self._answer_and_title(running)
             if ending.error is not None:
                 running.emit(ending.error)
             _log_ending(turn, ending)
-            await self._finish(running, ending)
+            if not await self._finish(running, ending):
+                last_word = outcome.UNSAVED
         except Exception:  # a bug of ours must not end the other turns of the process
             log.exception("turn lost", turn_id=turn.id)
-            running.emit(outcome.UNSAVED)
+            last_word = outcome.UNSAVED
         finally:
-            running.log.end()
-            key = (turn.owner_id, turn.thread.id)
             if self._running.get(key) is running:
                 del self._running[key]
+            running.close(last_word)
 
     async def _answer_and_title(self, running: RunningTurn) -> Outcome:
         turn = running.turn
@@ -165,8 +176,7 @@ class TurnEngine:
         ending = running.stop_reason or await self._answer(running)
         running.settle()
         if turn.thread.title is None:
-            turn.thread.title = await self._title(turn, naming)
-            running.emit_thread_change()
+            running.suggest(await self._title(turn, naming))
         elif naming is not None:
             naming.cancel()
         return ending
@@ -205,14 +215,19 @@ class TurnEngine:
             end.cancel()
         return outcome.COMPLETED if running.stop_reason is None else _stopped(running)
 
-    async def _finish(self, running: RunningTurn, ending: Outcome) -> None:
-        """Store the outcome; while the store is away, try again until the time for it is up."""
+    async def _finish(self, running: RunningTurn, ending: Outcome) -> bool:
+        """Store the outcome; while the store is away, try again until the time for it is up.
+
+        Returns:
+            Whether it is stored.
+        """
         turn = running.turn
         finish = FinishTurn(
             state=ending.state,
             items=[_stored(item) for item in _items_to_keep(running, ending)],
             removed_item_ids=running.items.removed(),
-            thread=_change(running.stored_thread, turn.thread),
+            thread=_change(running),
+            suggested_title=running.suggested_title,
             usage=turn.usage,
             error=ending.detail if ending.state == "failed" else None,
         )
@@ -223,18 +238,16 @@ class TurnEngine:
                 await self._store.finish_turn(turn.owner_id, turn.id, finish)
             except StoreRefused as refused:
                 log.error("turn refused by the store", turn_id=turn.id, problem=refused.problem.detail)
-                running.emit(outcome.UNSAVED)
-                return
+                return False
             except StoreUnavailable as error:
                 if clock() + pause_s > deadline:
                     log.error("turn not saved", turn_id=turn.id, reason=str(error))
-                    running.emit(outcome.UNSAVED)
-                    return
+                    return False
                 log.warning("store away, will try again", turn_id=turn.id, reason=str(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             else:
-                return
+                return True
 
 
 _LONGEST_PAUSE_S = 2.0
@@ -292,12 +305,13 @@ def _stored(item: ThreadItem) -> StoredItem:
     return msgspec.to_builtins(item)
 
 
-def _change(before: ThreadMetadata, after: ThreadMetadata) -> ThreadChange | None:
-    """Only what the turn changed: someone else may have changed the rest meanwhile."""
+def _change(running: RunningTurn) -> ThreadChange | None:
+    """Only what the agent changed: someone else may have changed the rest meanwhile."""
+    before, after = running.stored_thread, running.turn.thread
     if before == after:
         return None
     return ThreadChange(
-        title=UNSET if after.title == before.title else after.title,
+        title=UNSET if after.title in {before.title, running.suggested_title} else after.title,
         status=UNSET if after.status == before.status else after.status,
         allowed_image_domains=(
             UNSET

@@ -10,6 +10,7 @@ from bobbin_gateway.agent import Turn
 from bobbin_gateway.turns.log import EventLog, Follower
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_protocol.events import (
+    ErrorEvent,
     StreamOptions,
     StreamOptionsEvent,
     ThreadCreatedEvent,
@@ -41,6 +42,7 @@ class RunningTurn:
         self.task: asyncio.Task[None] | None = None
         self.answering = False
         """Whether the agent is at work, so that the turn can still be stopped."""
+        self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
         self.stored_thread = _snapshot(turn.thread)
         """The thread as the store knows it."""
@@ -65,10 +67,16 @@ class RunningTurn:
         self.emit_thread_change()
 
     def emit_thread_change(self) -> None:
-        """Tell the followers if the agent changed the thread."""
-        if self.turn.thread != self._sent_thread:
-            self._sent_thread = _snapshot(self.turn.thread)
-            self._append(ThreadUpdatedEvent(thread=thread_for_client(self.turn.thread)))
+        """Tell the followers if the agent changed the thread. What is no JSON is undone, and raises."""
+        if self.turn.thread == self._sent_thread:
+            return
+        try:
+            changed = _snapshot(self.turn.thread)
+        except Exception:
+            self.turn.thread = _snapshot(self._sent_thread)
+            raise
+        self._sent_thread = changed
+        self._append(ThreadUpdatedEvent(thread=thread_for_client(changed)))
 
     def _append(self, event: ThreadStreamEvent) -> None:
         self.log.append(_frame(event))
@@ -81,6 +89,17 @@ class RunningTurn:
         for item in self.items.pending():
             if isinstance(item, AssistantMessageItem) and any(part.text.strip() for part in item.content):
                 self.emit(ThreadItemDoneEvent(item=item))
+
+    def suggest(self, title: str | None) -> None:
+        """Name the thread, unless someone else has by the time the turn is stored."""
+        self.suggested_title = self.turn.thread.title = title
+        self.emit_thread_change()
+
+    def close(self, last_word: ErrorEvent | None = None) -> None:
+        """Nothing more will come."""
+        if last_word is not None:
+            self._append(last_word)
+        self.log.end()
 
     def rename(self, title: str) -> None:
         """The user gave the thread a name meanwhile: it stays."""

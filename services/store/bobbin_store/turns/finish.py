@@ -28,7 +28,7 @@ WITH thread AS (
     RETURNING turns.thread_id
 ), changed AS (
     UPDATE threads SET
-        title = CASE WHEN $7 THEN $8 ELSE title END,
+        title = CASE WHEN $7 THEN $8 ELSE coalesce(title, $20) END,
         status = CASE WHEN $9 THEN $10 ELSE status END,
         allowed_image_domains = CASE WHEN $11 THEN $12 ELSE allowed_image_domains END,
         metadata = CASE WHEN $13 THEN $14 ELSE metadata END,
@@ -76,6 +76,7 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
             None if outcome.error is None else outcome.error.replace("\0", "\ufffd"),
             *threads.change_parameters(outcome.thread or UNCHANGED),
             *items.columns(entries),
+            outcome.suggested_title,
         )
         if row is None:
             thread = await _not_ended(session, owner, turn_id, thread_id, outcome)

@@ -29,6 +29,16 @@ async def test_an_outcome_is_stored_whole(store: Store) -> None:
     assert turn["ended_at"] >= turn["started_at"]
 
 
+async def test_a_suggested_title_names_a_thread_that_has_no_name_by_then(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns", begin("u2", "t2"))
+    await store.patch("/threads/t2", {"title": "The user's own"})
+    first = await store.post("/turns/u1/finish", outcome(suggested_title="Suggested"))
+    second = await store.post("/turns/u2/finish", outcome(suggested_title="Suggested"))
+    assert first["thread"]["title"] == "Suggested"
+    assert second["thread"]["title"] == "The user's own"
+
+
 async def test_a_finish_without_anything_to_say_ends_the_turn(store: Store) -> None:
     begun = await store.post("/turns", begin("u1", "t1"))
     finished = await store.post("/turns/u1/finish", {"state": "cancelled"})
