@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from bobbin_gateway.agent import AgentError, Turn
@@ -24,7 +25,7 @@ from bobbin_protocol.updates import AssistantMessageContentPartTextDelta
 class Awkward:
     """The message says what to do."""
 
-    async def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:
+    async def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:  # noqa: C901, PLR0912 (a case per word)
         word = "".join(part.text for part in turn.message.content) if turn.message else ""
         said = _message(turn, "as far as it got")
         yield ThreadItemAddedEvent(item=_message(turn, "", said.id))
@@ -44,6 +45,16 @@ class Awkward:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     yield NoticeEvent(level="info", message="I go on")
+            case "stone deaf":
+                end = asyncio.get_running_loop().time() + 20
+                while asyncio.get_running_loop().time() < end:
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.sleep(1)
+            case "desert":
+                raise asyncio.CancelledError
+            case "long title":
+                turn.thread.title = "x" * 501
+                yield ThreadItemDoneEvent(item=said)
             case "no json":
                 turn.thread.metadata["handle"] = object()
                 yield ThreadItemDoneEvent(item=said)

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "bobbin_gateway/openai_agent/client.py": "tested with the agent that it serves, test_agent.py",
     "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
     "bobbin_gateway/store.py": THROUGH_HTTP,
+    "bobbin_gateway/turns/answering.py": THROUGH_HTTP,
     "bobbin_gateway/turns/engine.py": THROUGH_HTTP,
     "bobbin_gateway/turns/running.py": THROUGH_HTTP,
     "bobbin_store/errors.py": "tests/unit/store/test_problems.py",

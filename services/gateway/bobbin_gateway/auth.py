@@ -22,6 +22,10 @@ class Unauthorized(Exception):
     """The caller is not known, or its credentials are no longer good. The text is fit for the caller."""
 
 
+class KeysUnavailable(Exception):
+    """The keys that tokens are checked with cannot be fetched (``JWT_JWKS_URL``): no fault of the caller."""
+
+
 class Authenticator(Protocol):
     """Finds the owner behind a request."""
 
@@ -30,6 +34,7 @@ class Authenticator(Protocol):
 
         Raises:
             Unauthorized: There is none.
+            KeysUnavailable: Nobody can be let in right now.
         """
         ...
 
@@ -112,6 +117,8 @@ class JsonWebToken:
                 options={"require": ["sub", "exp"], "verify_aud": bool(settings.jwt_audience)},
                 leeway=_LEEWAY_S,
             )
+        except jwt.PyJWKClientConnectionError as error:
+            raise KeysUnavailable(str(error)) from error
         except jwt.ExpiredSignatureError as error:
             raise Unauthorized("The session has expired; please sign in again") from error
         except jwt.PyJWTError as error:

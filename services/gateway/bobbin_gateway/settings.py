@@ -95,7 +95,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 10.0
     keepalive_s: Annotated[float, Meta(gt=0, description="Silence on a stream before a keep-alive, s")] = 15.0
     max_output_bytes: Annotated[int, Meta(ge=1024, description="Largest answer, bytes of its events")] = (
-        16_777_216
+        4_194_304
     )
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 8_388_608
 

@@ -21,11 +21,7 @@ def title_by_rule(message: UserMessageItem | None) -> str | None:
         return None
     text = "".join(part.text for part in message.content)
     names = "\n".join(attachment.name for attachment in message.attachments)
-    for line in (text + "\n" + names).splitlines():
-        words = _UNPRINTABLE.sub(" ", line).strip(" \t#*_>`-")
-        if words:
-            return _cut(" ".join(words.split()))
-    return None
+    return _first_words(text + "\n" + names)
 
 
 async def title_by_model(agent: TitlingAgent, turn: Turn) -> str | None:
@@ -35,7 +31,15 @@ async def title_by_model(agent: TitlingAgent, turn: Turn) -> str | None:
     except AgentError as error:
         log.warning("no title by model", turn_id=turn.id, detail=error.detail or error.message)
         title = None
-    return title or title_by_rule(turn.message)
+    return _first_words(title or "") or title_by_rule(turn.message)
+
+
+def _first_words(text: str) -> str | None:
+    for line in text.splitlines():
+        words = _UNPRINTABLE.sub(" ", line).strip(" \t#*_>`-")
+        if words:
+            return _cut(" ".join(words.split()))
+    return None
 
 
 def _cut(text: str) -> str:

@@ -30,7 +30,9 @@ async def answers(chat: Client, thread_id: str) -> list[str]:
     return [text_of(item) for item in items if item["type"] == "assistant_message"]
 
 
-@pytest.mark.parametrize("word", ["raise", "refuse", "surrogate", "deaf", "no json"])
+@pytest.mark.parametrize(
+    "word", ["raise", "refuse", "surrogate", "deaf", "stone deaf", "desert", "no json", "long title"]
+)
 async def test_what_was_said_is_kept_when_the_agent_breaks(chat: Client, word: str) -> None:
     events = await chat.create(word)
     assert len(errors_of(events)) == 1

@@ -181,3 +181,14 @@ async def test_a_page_of_an_allowed_origin_can_read_a_stream(stack: Stack) -> No
             refused = await http.post("/chatkit", json=LIST, headers={"origin": "https://evil.example"})
             assert refused.status_code == 401
             assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_keys_that_cannot_be_fetched_are_not_the_users_fault(stack: Stack) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}/keys.json"
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = jwt.encode({"sub": "ada"}, key, algorithm="ES256", headers={"kid": "one"})
+    with running(gateway_service(stack.store, stack.model, AUTH="jwt", JWT_JWKS_URL=nowhere)) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            response = await http.post("/chatkit", json=LIST, headers={"authorization": f"Bearer {signed}"})
+    assert response.status_code == 503
+    assert nowhere not in response.text

@@ -6,7 +6,7 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
 
-from bobbin_gateway.auth import HttpRequest, Unauthorized
+from bobbin_gateway.auth import HttpRequest, KeysUnavailable, Unauthorized
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import UNAVAILABLE
 from bobbin_protocol.problem import MEDIA_TYPE, Problem, ProblemCode
@@ -27,6 +27,8 @@ def problem_of(error: Exception) -> Problem:
             return error.problem
         case StoreUnavailable():
             return _problem(503, "Unavailable", "unavailable", UNAVAILABLE)
+        case KeysUnavailable():
+            return _problem(503, "Unavailable", "unavailable", "Sign-in cannot be checked right now")
         case HTTPException():
             title, code = _HTTP.get(error.status_code, ("Invalid request", "invalid_request"))
             return _problem(error.status_code, title, code, error.detail)
@@ -38,7 +40,7 @@ def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     problem = problem_of(error)
     if problem.status >= _SERVER_FAULT:
-        expected = isinstance(error, StoreUnavailable)
+        expected = isinstance(error, StoreUnavailable | KeysUnavailable)
         log.error(
             "request failed", path=request.url.path, reason=str(error), exc_info=None if expected else error
         )

@@ -10,11 +10,7 @@ message came) or interrupted (the gateway stopped). What was said until then is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, cast
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -26,11 +22,11 @@ from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.titles import title_by_model, title_by_rule
 from bobbin_gateway.turns import outcome
+from bobbin_gateway.turns.answering import answer
 from bobbin_gateway.turns.log import Follower
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_gateway.turns.watchdog import Watchdog
-from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
+from bobbin_protocol.events import ThreadItemDoneEvent
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import (
     SDKHiddenContextItem,
@@ -111,7 +107,7 @@ class TurnEngine:
             locale=locale,
         )
         said = None if isinstance(turn_input, RetryAfterItem) else ThreadItemDoneEvent(item=message)
-        running = RunningTurn(turn)
+        running = RunningTurn(turn, self._settings.max_output_bytes)
         running.open(created=isinstance(turn_input, CreateThread), said=said)
         self._running[owner_id, thread_id] = running
         running.task = self._tasks.create_task(self._run(running), name=turn_id)
@@ -156,7 +152,7 @@ class TurnEngine:
         try:
             ending = await self._answer_and_title(running)
             if ending.error is not None:
-                running.emit(ending.error)
+                running.tell(ending.error)
             _log_ending(turn, ending)
             if not await self._finish(running, ending):
                 last_word = outcome.UNSAVED
@@ -173,7 +169,7 @@ class TurnEngine:
         naming: asyncio.Task[str | None] | None = None
         if turn.thread.title is None and self._titling_agent is not None:
             naming = asyncio.create_task(title_by_model(self._titling_agent, turn))
-        ending = running.stop_reason or await self._answer(running)
+        ending = await answer(self._agent, running, self._settings)
         running.settle()
         if turn.thread.title is None:
             running.suggest(await self._title(turn, naming))
@@ -189,31 +185,6 @@ class TurnEngine:
             return naming.result()
         naming.cancel()
         return title_by_rule(turn.message)
-
-    async def _answer(self, running: RunningTurn) -> Outcome:
-        settings = self._settings
-        silence = Watchdog(settings.first_token_timeout_s, partial(running.stop, outcome.SILENT))
-        end = asyncio.get_running_loop().call_later(settings.turn_timeout_s, running.stop, outcome.TOO_LONG)
-        events = self._agent.respond(running.turn)
-        running.answering = True
-        try:
-            async with _closing(events):
-                async for event in events:
-                    if running.stop_reason is not None:
-                        break
-                    running.emit(event)
-                    silence.renew(settings.silence_timeout_s)
-                    if running.log.size > settings.max_output_bytes:
-                        return outcome.TOO_LARGE
-        except asyncio.CancelledError:
-            return _stopped(running)
-        except Exception as error:  # noqa: BLE001 (an agent is anyone's code; `outcome_of` decides)
-            return outcome.outcome_of(error)
-        finally:
-            running.answering = False
-            silence.cancel()
-            end.cancel()
-        return outcome.COMPLETED if running.stop_reason is None else _stopped(running)
 
     async def _finish(self, running: RunningTurn, ending: Outcome) -> bool:
         """Store the outcome; while the store is away, try again until the time for it is up.
@@ -256,21 +227,6 @@ _LONGEST_PAUSE_S = 2.0
 def _stop_if_unread(running: RunningTurn) -> None:
     if running.followers == 0:
         running.stop(outcome.CANCELLED)
-
-
-def _stopped(running: RunningTurn) -> Outcome:
-    """The turn's own task was cancelled: by `RunningTurn.stop`, or because the process comes down."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()  # what follows, the finish call, is not cancelled
-    return running.stop_reason or outcome.SHUT_DOWN
-
-
-def _closing(events: AsyncIterator[ThreadStreamEvent]) -> AbstractAsyncContextManager[Any]:
-    """Closes an agent's generator, and with it the agent's connections, as soon as the turn ends."""
-    if isinstance(events, AsyncGenerator):
-        return aclosing(cast("AsyncGenerator[ThreadStreamEvent]", events))
-    return nullcontext()
 
 
 def _known_items(items: list[StoredItem]) -> list[ThreadItem]:

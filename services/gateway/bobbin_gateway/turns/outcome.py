@@ -44,11 +44,22 @@ TOO_LARGE = Outcome(
     error=ErrorEvent(message="The answer grew too large and was stopped.", allow_retry=True),
     detail="output limit reached",
 )
+DESERTED = Outcome(
+    state="failed",
+    error=ErrorEvent(code="stream.error", allow_retry=True),
+    detail="the agent ended by a cancellation of its own",
+)
 UNSAVED = ErrorEvent(message="The answer could not be saved. Please try again.", allow_retry=True)
+
+
+class OutputTooLarge(Exception):
+    """The agent says more than a turn may hold (``MAX_OUTPUT_BYTES``)."""
 
 
 def outcome_of(error: Exception) -> Outcome:
     """What an agent's failure means."""
+    if isinstance(error, OutputTooLarge):
+        return TOO_LARGE
     if isinstance(error, AgentError):
         event = ErrorEvent(message=error.message, allow_retry=error.allow_retry)
         return Outcome(state="failed", error=event, detail=error.detail or error.message)

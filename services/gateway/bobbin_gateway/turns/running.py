@@ -8,7 +8,7 @@ import msgspec
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.turns.log import EventLog, Follower
-from bobbin_gateway.turns.outcome import Outcome
+from bobbin_gateway.turns.outcome import Outcome, OutputTooLarge
 from bobbin_protocol.events import (
     ErrorEvent,
     StreamOptions,
@@ -24,6 +24,7 @@ from bobbin_protocol.events import (
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
 from bobbin_protocol.pages import Page
+from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
 from bobbin_protocol.threads import Thread, ThreadMetadata
 from bobbin_protocol.wire import encode_json
@@ -32,16 +33,15 @@ from bobbin_protocol.wire import encode_json
 class RunningTurn:
     """The engine's view of a turn. Events go in by `emit`; followers read them from `log`."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, max_output_bytes: int) -> None:
         self.turn = turn
+        self._max_output_bytes = max_output_bytes
         self.log = EventLog()
         self.items = ItemFold()
-        self.stop_reason: Outcome | None = None
-        """Set when someone asked the turn to end before its agent was done."""
+        self.stopped: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        """Done when someone wants the turn to end before its agent does; holds why."""
         self.followers = 0
         self.task: asyncio.Task[None] | None = None
-        self.answering = False
-        """Whether the agent is at work, so that the turn can still be stopped."""
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
         self.stored_thread = _snapshot(turn.thread)
@@ -56,8 +56,18 @@ class RunningTurn:
         self._append(StreamOptionsEvent(stream_options=StreamOptions(allow_cancel=True)))
 
     def emit(self, event: ThreadStreamEvent) -> None:
-        """Take in one event of the agent: fold it, number it, encode it, show it to the followers."""
-        frame = _frame(event)  # first, so that what cannot be encoded is never stored either
+        """Take in one event of the agent: fold it, number it, encode it, show it to the followers.
+
+        Raises:
+            OutputTooLarge: With it the answer would be too large to store.
+            Exception: It cannot be encoded.
+        """
+        frame = _frame(event)  # first, so that what cannot be sent is never stored either
+        if self.log.size + len(frame) > self._max_output_bytes:
+            raise OutputTooLarge
+        self._take(event, frame)
+
+    def _take(self, event: ThreadStreamEvent, frame: bytes) -> None:
         self.items.apply(event)
         if isinstance(event, ThreadItemUpdatedEvent):
             self.log.append(frame)
@@ -72,6 +82,7 @@ class RunningTurn:
             return
         try:
             changed = _snapshot(self.turn.thread)
+            msgspec.convert(changed.title, Title | None)
         except Exception:
             self.turn.thread = _snapshot(self._sent_thread)
             raise
@@ -88,12 +99,17 @@ class RunningTurn:
         """
         for item in self.items.pending():
             if isinstance(item, AssistantMessageItem) and any(part.text.strip() for part in item.content):
-                self.emit(ThreadItemDoneEvent(item=item))
+                done = ThreadItemDoneEvent(item=item)
+                self._take(done, _frame(done))
 
     def suggest(self, title: str | None) -> None:
         """Name the thread, unless someone else has by the time the turn is stored."""
         self.suggested_title = self.turn.thread.title = title
         self.emit_thread_change()
+
+    def tell(self, error: ErrorEvent) -> None:
+        """Say to the followers what went wrong."""
+        self._append(error)
 
     def close(self, last_word: ErrorEvent | None = None) -> None:
         """Nothing more will come."""
@@ -108,11 +124,8 @@ class RunningTurn:
 
     def stop(self, reason: Outcome) -> None:
         """End the turn early, keeping what was said; without effect once the agent is done."""
-        if self.stop_reason is not None:
-            return
-        self.stop_reason = reason
-        if self.answering and self.task is not None:
-            self.task.cancel()
+        if not self.stopped.done():
+            self.stopped.set_result(reason)
 
     def follow(self, keepalive_s: float) -> Follower:
         """A new reader of all events; give it back to the engine when it leaves."""

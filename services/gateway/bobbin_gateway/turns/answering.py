@@ -1,0 +1,80 @@
+"""Lets an agent answer: takes in its events within their limits, and ends it in good time, willing or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from functools import partial
+from typing import Any, cast
+
+import structlog
+
+from bobbin_gateway.agent import Agent
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.turns.outcome import (
+    COMPLETED,
+    DESERTED,
+    SILENT,
+    TOO_LONG,
+    Outcome,
+    outcome_of,
+)
+from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.turns.watchdog import Watchdog
+from bobbin_protocol.events import ThreadStreamEvent
+
+log = structlog.get_logger()
+
+_PATIENCE_S = 5.0
+"""How long an agent that was told to stop may still tidy up. It is anyone's code, and may not listen."""
+
+
+async def answer(agent: Agent, running: RunningTurn, settings: Settings) -> Outcome:
+    """Run the agent until it is done, fails, breaks a limit, or someone stops the turn."""
+    silence = Watchdog(settings.first_token_timeout_s, partial(running.stop, SILENT))
+    end = asyncio.get_running_loop().call_later(settings.turn_timeout_s, running.stop, TOO_LONG)
+    listening = asyncio.create_task(_listen(agent, running, silence, settings.silence_timeout_s))
+    try:
+        await asyncio.wait([listening, running.stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            listening.cancel()
+            await asyncio.wait([listening], timeout=_PATIENCE_S)
+    finally:
+        silence.cancel()
+        end.cancel()
+        listening.cancel()
+    return _outcome(listening, running)
+
+
+async def _listen(agent: Agent, running: RunningTurn, silence: Watchdog, silence_s: float) -> None:
+    events = agent.respond(running.turn)
+    async with _closing(events):
+        async for event in events:
+            if running.stopped.done():
+                return
+            running.emit(event)
+            silence.renew(silence_s)
+
+
+def _closing(events: AsyncIterator[ThreadStreamEvent]) -> AbstractAsyncContextManager[Any]:
+    """Closes an agent's generator, and with it the agent's connections, as soon as the turn ends."""
+    if isinstance(events, AsyncGenerator):
+        return aclosing(cast("AsyncGenerator[ThreadStreamEvent]", events))
+    return nullcontext()
+
+
+def _outcome(listening: asyncio.Task[None], running: RunningTurn) -> Outcome:
+    if not listening.done():
+        log.error("agent does not stop", turn_id=running.turn.id)
+        return running.stopped.result()
+    error = None if listening.cancelled() else listening.exception()
+    if running.stopped.done():
+        return running.stopped.result()
+    if listening.cancelled():
+        return DESERTED
+    if error is None:
+        return COMPLETED
+    if isinstance(error, Exception):
+        return outcome_of(error)
+    raise error
