@@ -20,6 +20,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from bobbin_gateway.settings import Settings as GatewaySettings
+from bobbin_protocol.settings import BrokenSettings, read_settings
+from bobbin_store.settings import Settings as StoreSettings
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 
@@ -30,8 +34,15 @@ class NotStarted(Exception):
 
 def main() -> int:
     """Run until a signal or until one of the processes ends."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(stop, _interrupt)
     environ = _environment()
+    try:
+        read_settings(StoreSettings, environ)
+        read_settings(GatewaySettings, environ)
+    except BrokenSettings as error:
+        print(f"make run: {error}", file=sys.stderr)
+        return 1
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         _start(processes, "store", "bobbin_store", environ)
@@ -121,7 +132,7 @@ def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
 
 def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Stop the gateway first: it still has answers to store."""
-    for again in (signal.SIGINT, signal.SIGTERM):
+    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(again, signal.SIG_IGN)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     for process in reversed(processes.values()):

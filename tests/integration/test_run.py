@@ -149,6 +149,21 @@ async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of
         assert [thread["id"] for thread in threads] == [thread_id_of(events)]
 
 
+def test_a_broken_setting_is_named_before_anything_starts() -> None:
+    ended = subprocess.run(
+        [sys.executable, "services/run.py"],
+        env=environment(GATEWAY_PORT="99999"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=QUICK,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "GATEWAY_PORT" in ended.stderr
+
+
 def test_an_impatient_operator_leaves_no_orphans() -> None:
     with temporary_data() as data, everything(data) as (_, process):
         family = _family(process)

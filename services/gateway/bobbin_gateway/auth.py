@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import jwt
 from litestar.connection import Request
@@ -54,7 +54,7 @@ class Origins:
         origin = request.headers.get("origin")
         if origin is None or origin in self._allowed:
             return
-        if urlsplit(origin).netloc != request.headers.get("host"):
+        if _split(origin).netloc != request.headers.get("host"):
             raise Unauthorized("Pages of this origin may not use this server (ALLOWED_ORIGINS)")
 
 
@@ -71,7 +71,7 @@ class Anonymous:
 
     async def owner_of(self, request: HttpRequest) -> str:
         """The local owner."""
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        host = _split(f"//{request.headers.get('host', '')}").hostname
         if not self._guarded and host is not None and not is_loopback(host):
             raise Unauthorized("Without sign-in this server answers to local names only")
         self._origins.check(request)
@@ -130,6 +130,13 @@ class JsonWebToken:
         # PyJWT fetches keys with blocking I/O, and keeps them
         key = await asyncio.to_thread(self._keys.get_signing_key_from_jwt, token)
         return key, ["RS256", "ES256", "EdDSA"]
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise Unauthorized("The header Host or Origin is malformed") from error
 
 
 _LEEWAY_S = 30

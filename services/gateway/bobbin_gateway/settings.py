@@ -97,7 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_output_bytes: Annotated[int, Meta(ge=1024, description="Largest answer, bytes of its events")] = (
         4_194_304
     )
-    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 8_388_608
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 2_097_152
 
     def __post_init__(self) -> None:
         """Refuse combinations that are each fine alone.

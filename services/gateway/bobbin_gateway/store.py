@@ -79,10 +79,6 @@ class Store:
         query = _page_query(limit, order, after)
         return await self._call(_ITEMS, owner_id, "GET", _path("threads", thread_id, "items"), query=query)
 
-    async def get_item(self, owner_id: str, thread_id: str, item_id: str) -> StoredItem:
-        """One item."""
-        return await self._call(_ITEM, owner_id, "GET", _path("threads", thread_id, "items", item_id))
-
     async def add_feedback(self, owner_id: str, thread_id: str, feedback: NewFeedback) -> None:
         """Remember an opinion on items."""
         await self._call(_NOTHING, owner_id, "POST", _path("threads", thread_id, "feedback"), feedback)
@@ -189,6 +185,5 @@ _THREAD_WITH_ITEMS = msgspec.msgpack.Decoder(ThreadWithItems)
 _THREADS = msgspec.msgpack.Decoder(Page[ThreadMetadata])
 _THREAD = msgspec.msgpack.Decoder(ThreadMetadata)
 _ITEMS = msgspec.msgpack.Decoder(Page[StoredItem])
-_ITEM: msgspec.msgpack.Decoder[StoredItem] = msgspec.msgpack.Decoder(dict[str, Any])
 _NIL = b"\xc0"
 _NOTHING = msgspec.msgpack.Decoder(Any)

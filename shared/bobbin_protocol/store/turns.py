@@ -45,8 +45,9 @@ TurnInput: TypeAlias = CreateThread | AddUserMessage | RetryAfterItem
 class BeginTurn(Wire):
     """``POST /v1/turns``: everything that must happen before an answer can start, in one transaction.
 
-    A turn that still runs in the thread is ended as ``interrupted``. Repeating a begin with the same
-    turn id gives the same answer and changes nothing.
+    A turn that still runs in the thread is superseded: ``interrupted``. What its gateway then has to say of
+    it is stored behind the new message, but not after a retry, which drops it. Repeating a begin with the
+    same turn id gives the same answer and changes nothing.
 
     Errors: 404 for an unknown thread, item or attachment; 409 ``thread_locked`` or ``thread_closed``;
     409 ``conflict`` for a thread or item id that is taken.
@@ -79,8 +80,8 @@ class Usage(Wire):
 class FinishTurn(Wire):
     """``POST /v1/turns/{turn_id}/finish``: the whole outcome of a turn, in one transaction.
 
-    Repeating it changes nothing. A turn that has already ended is never overwritten:
-    409 ``conflict`` when it ended in another state.
+    Repeating it changes nothing. A superseded turn stays ``interrupted``, whatever its end. A turn that has
+    already ended is never overwritten: 409 ``conflict`` when it ended in another state.
     """
 
     state: EndState

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import httpx
+import pytest
 
 from tests.client import (
     Client,
@@ -163,3 +164,44 @@ async def test_a_model_must_be_on_offer(stack: Stack) -> None:
             )
     assert refused.status_code == 400
     assert refused.json()["field"] == "params.input.inference_options.model"
+
+
+async def test_a_model_can_name_the_thread_without_holding_up_the_answer(stack: Stack) -> None:
+    settings = {"TITLE_MODEL": "script:text=A+fine+title&head_ms=150"}
+    with running(gateway_service(stack.store, stack.model, **settings)) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            chat = Client(http)
+            events = await chat.create("Hello")
+            assert kinds_of(events) == OPENING
+            assert events[-1]["thread"]["title"] == "A fine title"
+            thread = await chat.call("threads.get_by_id", thread_id=thread_id_of(events))
+    assert thread["title"] == "A fine title"
+
+
+@pytest.mark.parametrize("model", ["script:status=500", "script:head_ms=60000", "script:text=%00"])
+async def test_without_a_title_from_the_model_the_first_words_do(stack: Stack, model: str) -> None:
+    with running(gateway_service(stack.store, stack.model, TITLE_MODEL=model, TITLE_WAIT_S="0.3")) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            events = await Client(http).create("Hello there")
+    assert errors_of(events) == []
+    assert events[-1]["thread"]["title"] == "Hello there"
+
+
+async def test_several_workers_lose_nothing_of_messages_that_cross(stack: Stack) -> None:
+    """Neither worker knows of the other's turn; both users have read their answer."""
+    with running(gateway_service(stack.store, stack.model, GATEWAY_WORKERS="2")) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            thread_id = thread_id_of(await Client(http).create("Hello"))
+
+        async def say(word: str) -> list[dict[str, object]]:
+            # a connection of its own, so that the kernel may give it to either worker
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+                return await Client(http).say(thread_id, word, model="script:deltas=20&delay_ms=10")
+
+        streams = await asyncio.gather(*(say(f"number {n}") for n in range(8)))
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            items = (await Client(http).call("items.list", thread_id=thread_id, limit=100))["data"]
+    assert [errors_of(events) for events in streams] == [[]] * 8
+    stored = [text_of(item) for item in items]
+    assert {f"number {n}" for n in range(8)} <= set(stored)
+    assert all(answer in stored for events in streams for answer in answers_of(events))

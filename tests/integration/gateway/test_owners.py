@@ -156,6 +156,9 @@ async def test_without_sign_in_a_foreign_name_for_this_machine_is_refused(client
     response = await client.post(LIST, host=evil, origin=f"http://{evil}")
     assert response.status_code == 401
     assert (await client.post(LIST, host=f"localhost:{port}")).status_code == 200
+    for malformed in ("[", "[::1", "a[b]"):
+        assert (await client.post(LIST, host=malformed)).status_code in {400, 401}
+    assert (await client.post(LIST, origin="http://[")).status_code == 401
 
 
 async def test_a_page_of_an_allowed_origin_can_read_a_stream(stack: Stack) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from litestar import post
-from litestar.exceptions import HTTPException
+from litestar.exceptions import ClientException, HTTPException, InternalServerException
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
@@ -115,7 +116,7 @@ async def _body(request: HttpRequest, limit: int) -> bytes:
     """
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         size += len(chunk)
         if size <= limit:
             chunks.append(chunk)
@@ -124,6 +125,14 @@ async def _body(request: HttpRequest, limit: int) -> bytes:
     if size > limit:
         raise HTTPException(status_code=413, detail=f"The body is larger than {limit} bytes")
     return b"".join(chunks)
+
+
+async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except InternalServerException as error:  # Litestar's word for a client that leaves while it sends
+        raise ClientException("The request was cut off") from error
 
 
 def _is_strict(request: HttpRequest) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
 from litestar.types import Receive, Scope, Send
 
 from bobbin_gateway.turns.engine import TurnEngine
@@ -17,7 +18,11 @@ from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.sse import PING, encode_event
 from bobbin_protocol.wire import encode_json
 
+log = structlog.get_logger()
+
 TURN_ID_HEADER = b"chatkit-turn-id"
+_SEND_TIMEOUT_S = 10.0
+"""How long a client may take to receive what fills its connection's buffers; then it is let go."""
 
 _HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -43,8 +48,11 @@ class TurnStream:
         try:
             await _start(send, [*_HEADERS, (TURN_ID_HEADER, self._running.turn.id.encode())])
             while (frames := await self._follower.read()) is not None:
-                await send({"type": "http.response.body", "body": frames or PING, "more_body": True})
+                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                    await send({"type": "http.response.body", "body": frames or PING, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info("reader left behind", turn_id=self._running.turn.id)
         finally:
             self._engine.leave(self._running, self._follower)
             gone.cancel()

@@ -181,9 +181,13 @@ class TurnEngine:
         if naming is None:
             return title_by_rule(turn.message)
         await asyncio.wait([naming], timeout=self._settings.title_wait_s)
-        if naming.done() and not naming.cancelled() and naming.exception() is None:
+        if not naming.done():
+            naming.cancel()
+            log.warning("no title in time", turn_id=turn.id)
+        elif not naming.cancelled() and (error := naming.exception()) is not None:
+            log.error("title failed", turn_id=turn.id, exc_info=error)
+        elif not naming.cancelled():
             return naming.result()
-        naming.cancel()
         return title_by_rule(turn.message)
 
     async def _finish(self, running: RunningTurn, ending: Outcome) -> bool:

@@ -43,7 +43,7 @@ OPEN_AND_APPEND = """
 WITH known AS (
     SELECT FROM turns WHERE owner_id = $1 AND id = $3
 ), superseded AS (
-    UPDATE turns SET state = 'interrupted', ended_at = now()
+    UPDATE turns SET state = 'interrupted'
     WHERE owner_id = $1 AND thread_id = $2 AND state = 'running' AND NOT EXISTS (SELECT FROM known)
     RETURNING id
 ), opened AS (

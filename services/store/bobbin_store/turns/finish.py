@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bobbin_protocol.store.threads import ThreadChange
-from bobbin_protocol.store.turns import FinishTurn, TurnFinished
+from bobbin_protocol.store.turns import FinishTurn, TurnFinished, TurnState
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import encode_json
 from bobbin_store import items, threads
@@ -23,9 +23,10 @@ WITH thread AS (
     AND id = coalesce($3, id)
     FOR NO KEY UPDATE
 ), ended AS (
-    UPDATE turns SET state = $4, ended_at = now(), usage = $5, error = $6 FROM thread
-    WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
-    RETURNING turns.thread_id
+    UPDATE turns SET
+        state = CASE state WHEN 'running' THEN $4 ELSE state END, ended_at = now(), usage = $5, error = $6
+    FROM thread WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
+    RETURNING turns.thread_id, turns.state
 ), changed AS (
     UPDATE threads SET
         title = CASE WHEN $7 THEN $8 ELSE coalesce(title, $20) END,
@@ -46,7 +47,8 @@ WITH thread AS (
     SET type = excluded.type, hidden = excluded.hidden, turn_id = excluded.turn_id,
         created_at = excluded.created_at, data = excluded.data
 )
-SELECT id, title, created_at, status, allowed_image_domains, metadata FROM changed
+SELECT id, title, created_at, status, allowed_image_domains, metadata, (SELECT state FROM ended) AS turn_state
+FROM changed
 """
 
 
@@ -79,21 +81,21 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
             outcome.suggested_title,
         )
         if row is None:
-            thread = await _not_ended(session, owner, turn_id, thread_id, outcome)
+            state, thread = await _not_ended(session, owner, turn_id, thread_id, outcome)
         else:
-            thread = threads.thread_of(row)
+            state, thread = row["turn_state"], threads.thread_of(row)
             if removed:
                 await session.execute(REMOVE, owner, thread.id, sorted(removed))
-    return TurnFinished(turn_id=turn_id, state=outcome.state, thread=thread)
+    return TurnFinished(turn_id=turn_id, state=state, thread=thread)
 
 
 async def _not_ended(
     session: Session, owner: str, turn_id: str, thread_id: str | None, outcome: FinishTurn
-) -> ThreadMetadata:
-    """Say why a turn was not ended, or give its thread if it had ended in the same way."""
+) -> tuple[TurnState, ThreadMetadata]:
+    """Say why a turn was not ended, or how it stands if it had ended in the same way or was interrupted."""
     turn = await record.load(session, owner, turn_id)
     if thread_id not in {None, turn.thread_id}:
         raise InvalidRequest("The items say that they are in another thread", field="$.items[0].thread_id")
-    if turn.state != outcome.state:
+    if turn.state not in {outcome.state, "interrupted"}:
         raise Conflict(f"The turn has ended already: {turn.state}")
-    return await threads.get(session, owner, turn.thread_id)
+    return turn.state, await threads.get(session, owner, turn.thread_id)

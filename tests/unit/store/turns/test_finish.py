@@ -84,13 +84,24 @@ async def test_an_ended_turn_is_never_overwritten(store: Store) -> None:
     assert await store.item_ids("t1") == ["m-u1", "a"]
 
 
-async def test_a_superseded_turn_cannot_complete_any_more(store: Store) -> None:
+async def test_a_superseded_turn_stays_interrupted_but_what_it_said_is_kept(store: Store) -> None:
+    """Another gateway ran it, and its user has read the answer."""
     await store.post("/turns", begin("u1", "t1"))
     await store.post("/turns", begin("u2", "t1", "add_user_message"))
-    answer = await store.call("POST", "/turns/u1/finish", outcome("late"))
-    assert answer.status == 409
+    for _ in range(2):
+        late = await store.post("/turns/u1/finish", outcome("late"))
+        assert late["state"] == "interrupted"
     await store.post("/turns/u2/finish", outcome("a"))
-    assert await store.item_ids("t1") == ["m-u1", "m-u2", "a"]
+    assert await store.item_ids("t1") == ["m-u1", "m-u2", "late", "a"]
+    assert (await store.get("/turns/u1"))["ended_at"]
+
+
+async def test_a_retry_drops_what_a_superseded_turn_says_late(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    retry = {"turn_id": "u2", "thread_id": "t1", "input": {"type": "retry_after_item", "item_id": "m-u1"}}
+    await store.post("/turns", retry)
+    assert (await store.post("/turns/u1/finish", outcome("late")))["state"] == "interrupted"
+    assert await store.item_ids("t1") == ["m-u1"]
 
 
 async def test_the_error_of_a_failed_turn_is_kept_for_people(store: Store) -> None:
@@ -107,19 +118,18 @@ async def test_the_next_turn_sees_the_outcome_of_the_last(store: Store) -> None:
 
 
 async def test_a_finish_and_the_next_begin_at_once_lose_nothing(store: Store) -> None:
-    """Either the turn is completed before the next begins, or it is superseded: never half of each."""
+    """Either the answer stands before the next message, which then sees it, or behind it."""
     for number in range(8):
         thread_id, first, second = f"t{number}", f"u{number}", f"v{number}"
         await store.post("/turns", begin(first, thread_id))
         finished, begun = await asyncio.gather(
-            store.call("POST", f"/turns/{first}/finish", outcome("a", thread_id=thread_id)),
+            store.post(f"/turns/{first}/finish", outcome("a", thread_id=thread_id)),
             store.post("/turns", begin(second, thread_id, "add_user_message")),
         )
-        expected = (
-            [f"m-{first}", "a", f"m-{second}"] if finished.status == 200 else [f"m-{first}", f"m-{second}"]
-        )
-        assert await store.item_ids(thread_id) == expected
-        assert [item["id"] for item in begun["history"]] == expected
+        stored = await store.item_ids(thread_id)
+        in_time = finished["state"] == "completed"
+        assert stored == [f"m-{first}", *(["a", f"m-{second}"] if in_time else [f"m-{second}", "a"])]
+        assert [item["id"] for item in begun["history"]] == stored[: 3 if in_time else 2]
 
 
 async def test_items_of_another_thread_are_refused(store: Store) -> None:
