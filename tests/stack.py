@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from tests.client import Client
-from tests.conftest import RECORDINGS
+from tests.model import model_service
 from tests.processes import Service, free_port, running
 
 STORE_TOKEN = "a-service-token-for-tests"
@@ -39,21 +39,6 @@ def store_service(data_dir: Path, port: int | None = None, **environ: str) -> Se
         STORE_TOKEN=STORE_TOKEN,
         DATA_DIR=str(data_dir),
         **environ,
-    )
-
-
-def model_service() -> Service:
-    """The model server, with the recordings if they are there, and keeping the requests it gets."""
-    port = free_port()
-    recordings = ["--recordings", str(RECORDINGS)] if RECORDINGS.is_dir() else []
-    return Service(
-        "bobbin_gateway.demo_model",
-        port,
-        "--port",
-        str(port),
-        "--record-requests",
-        *recordings,
-        ready="/v1/models",
     )
 
 

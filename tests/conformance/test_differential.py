@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from bobbin_store.embedded.server import EmbeddedServer
 from tests.client import Client, kinds_of, message, thread_id_of
+from tests.model import model_service
 from tests.processes import Service, free_port, running
-from tests.stack import gateway_service, model_service, store_service, temporary_data
+from tests.stack import gateway_service, store_service, temporary_data
 
 Trace = list[Any]
 """What a server answered to each request, in order."""

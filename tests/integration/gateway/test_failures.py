@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from tests.client import Client, answers_of, deltas_of, errors_of, kinds_of, message, text_of, thread_id_of
+from tests.model import model_service
 from tests.processes import Service, running
-from tests.stack import Stack, gateway_service, model_service, store_service, temporary_data
+from tests.stack import Stack, gateway_service, store_service, temporary_data
 
 SECRETS = ("Traceback", "127.0.0.1", "asyncpg", "aiohttp", "httpx")
 

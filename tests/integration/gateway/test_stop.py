@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.processes import running
 from tests.stack import Stack, gateway_service
 
 SLOW = "script:deltas=400&delay_ms=25"
+LARGE = "script:deltas=6000&size=1000"
 
 
 async def first_deltas(client: Client, count: int = 5, **params: Any) -> list[dict[str, Any]]:
@@ -33,7 +36,7 @@ async def stored_items(stack: Stack, thread_id: str, *types: str) -> list[dict[s
     """All items of the thread, hidden ones too, as soon as they are of these types."""
     headers = {"authorization": f"Bearer {stack.store_token}", "bobbin-owner": "local"}
     items: list[dict[str, Any]] = []
-    async with httpx.AsyncClient(base_url=stack.store.url, headers=headers) as http, asyncio.timeout(10):
+    async with httpx.AsyncClient(base_url=stack.store.url, headers=headers) as http, asyncio.timeout(20):
         while [item["type"] for item in items] != list(types):
             page = await http.get(f"/v1/threads/{thread_id}/items", params={"order": "asc", "hidden": "true"})
             items = page.json()["data"]
@@ -153,6 +156,30 @@ async def test_with_a_grace_period_the_answer_outlives_its_reader(patient: Clien
         seen = [await anext(events)]
     items = await stored_items(stack, thread_id_of(seen), "user_message", "assistant_message")
     assert text_of(items[1]).count("word") == 20
+
+
+async def test_a_reader_that_never_reads_holds_up_nobody(stack: Stack) -> None:
+    with running(
+        gateway_service(stack.store, stack.model, SEND_TIMEOUT_S="0.5", MAX_OUTPUT_BYTES="40000000")
+    ) as gateway:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
+            chat = Client(http)
+            thread_id = thread_id_of(await chat.create("Hello"))
+            body = {
+                "type": "threads.add_user_message",
+                "params": {"thread_id": thread_id, "input": message("All of it", model=LARGE)},
+            }
+            content = json.dumps(body).encode()
+            head = f"POST /chatkit HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n\r\n"
+            with socket.socket() as reader:
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                reader.connect(("127.0.0.1", gateway.port))
+                reader.sendall(head.encode() + content)
+                items = await stored_items(stack, thread_id, *["user_message", "assistant_message"] * 2)
+                async with asyncio.timeout(10):
+                    while "reader left behind" not in gateway.log():  # noqa: ASYNC110 (another process)
+                        await asyncio.sleep(0.05)
+    assert len(text_of(items[-1])) == 6_000_000
 
 
 async def test_a_gateway_that_stops_keeps_the_running_answers(stack: Stack) -> None:

@@ -58,7 +58,7 @@ async def _stream(gateway: Gateway, owner_id: str, decoded: StreamingReq, reques
         if _is_strict(request):
             raise
         return ErrorStream(refusal_event(error))
-    return TurnStream(gateway.engine, running, gateway.settings.keepalive_s)
+    return TurnStream(gateway.engine, running, gateway.settings)
 
 
 def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, str | None] | None:

@@ -11,6 +11,7 @@ import asyncio
 import structlog
 from litestar.types import Receive, Scope, Send
 
+from bobbin_gateway.settings import Settings
 from bobbin_gateway.turns.engine import TurnEngine
 from bobbin_gateway.turns.log import Follower
 from bobbin_gateway.turns.running import RunningTurn
@@ -21,8 +22,6 @@ from bobbin_protocol.wire import encode_json
 log = structlog.get_logger()
 
 TURN_ID_HEADER = b"chatkit-turn-id"
-_SEND_TIMEOUT_S = 10.0
-"""How long a client may take to receive what fills its connection's buffers; then it is let go."""
 
 _HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -34,12 +33,12 @@ _HEADERS: list[tuple[bytes, bytes]] = [
 class TurnStream:
     """Sends a turn's events, from the first, until the turn ends or the client leaves."""
 
-    def __init__(self, engine: TurnEngine, running: RunningTurn, keepalive_s: float) -> None:
+    def __init__(self, engine: TurnEngine, running: RunningTurn, settings: Settings) -> None:
         self._engine = engine
         self._running = running
-        self._follower = running.follow(
-            keepalive_s
-        )  # from now on the turn has a reader, also before the first byte
+        self._send_timeout_s = settings.send_timeout_s
+        # From now on the turn has a reader, also before the first byte.
+        self._follower = running.follow(settings.keepalive_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
@@ -48,7 +47,7 @@ class TurnStream:
         try:
             await _start(send, [*_HEADERS, (TURN_ID_HEADER, self._running.turn.id.encode())])
             while (frames := await self._follower.read()) is not None:
-                async with asyncio.timeout(_SEND_TIMEOUT_S):
+                async with asyncio.timeout(self._send_timeout_s):
                     await send({"type": "http.response.body", "body": frames or PING, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
