@@ -88,7 +88,7 @@ def _start(
 ) -> None:
     command = [sys.executable, "-m", module, *arguments]
     # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
-    processes[name] = subprocess.Popen(command, env=environ, start_new_session=True)  # noqa: S603
+    processes[name] = subprocess.Popen(command, env=environ, start_new_session=True)  # noqa: S603 (our own modules)
 
 
 def _start_demo_model(processes: dict[str, subprocess.Popen[bytes]], environ: dict[str, str]) -> None:
