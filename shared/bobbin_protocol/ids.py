@@ -12,7 +12,15 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta
 
 IdKind: TypeAlias = Literal[
-    "thread", "message", "tool_call", "workflow", "task", "attachment", "sdk_hidden_context", "turn"
+    "thread",
+    "message",
+    "tool_call",
+    "workflow",
+    "task",
+    "attachment",
+    "sdk_hidden_context",
+    "turn",
+    "gateway",
 ]
 """What an id is for. Items without a kind of their own (widgets, images) take ``message``."""
 
@@ -25,6 +33,7 @@ PREFIXES: Final[dict[IdKind, str]] = {
     "attachment": "atc",
     "sdk_hidden_context": "shcx",
     "turn": "trn",
+    "gateway": "gw",
 }
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:\-]+\Z")]

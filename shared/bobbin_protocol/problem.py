@@ -16,6 +16,9 @@ ProblemCode = Literal[
     "conflict",  # 409: an id is taken, or a turn has already ended otherwise
     "thread_locked",  # 409: the thread takes no messages for now
     "thread_closed",  # 409: the thread takes no messages any more
+    "turn_running",  # 409: a turn runs in the thread (`turn_id`), and the caller would rather wait
+    "lease_lost",  # 409: the turn belongs to another gateway by now
+    "key_reused",  # 422: the idempotency key came with another request before
     "too_large",  # 413
     "unsupported_media_type",  # 415
     "too_many_requests",  # 429
@@ -36,3 +39,5 @@ class Problem(Wire):
     """The same sentence again: chatkit.js shows this member of a failed answer."""
     field: str | None = None
     """JSON path (``$.params.thread_id``), header or query parameter at fault."""
+    turn_id: str | None = None
+    """With ``turn_running``: the turn that runs."""

@@ -35,8 +35,14 @@ class ThreadChange(Wire):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
+class ItemPage(Page[StoredItem]):
+    """``GET /v1/threads/{thread_id}/items``: a page of items, and the turn that runs there, if any."""
+
+    running_turn_id: str | None = None
+
+
 class ThreadWithItems(Wire):
     """``GET /v1/threads/{thread_id}``: the thread and the first page of its items, oldest first."""
 
     thread: ThreadMetadata
-    items: Page[StoredItem]
+    items: ItemPage

@@ -10,6 +10,7 @@ from msgspec import Meta
 from bobbin_protocol.ids import Id
 from bobbin_protocol.items import StoredItem, UserMessageItem
 from bobbin_protocol.requests import Title
+from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import Wire, always
@@ -45,12 +46,12 @@ TurnInput: TypeAlias = CreateThread | AddUserMessage | RetryAfterItem
 class BeginTurn(Wire):
     """``POST /v1/turns``: everything that must happen before an answer can start, in one transaction.
 
-    A turn that still runs in the thread is superseded: ``interrupted``. What its gateway then has to say of
-    it is stored behind the new message, but not after a retry, which drops it. Repeating a begin with the
-    same turn id gives the same answer and changes nothing.
+    The answer is a `BeginAnswer`. Repeating a begin with the same turn id gives the same answer and changes
+    nothing.
 
     Errors: 404 for an unknown thread, item or attachment; 409 ``thread_locked`` or ``thread_closed``;
-    409 ``conflict`` for a thread or item id that is taken.
+    409 ``turn_running`` when another turn runs and `if_running` is ``refuse``; 409 ``conflict`` for a thread
+    or item id that is taken; 422 ``key_reused`` for an idempotency key that came with another fingerprint.
     """
 
     turn_id: Id
@@ -58,16 +59,43 @@ class BeginTurn(Wire):
     input: TurnInput
     history_limit: Annotated[int, Meta(ge=1, le=1000)] = 200
     """How many of the thread's last items come back as context, the new message included."""
+    gateway_id: Id | None = None
+    """Whose lease the turn is under. Without one it has no lease: nobody takes it over, nobody cancels it."""
+    if_running: Literal["refuse", "supersede"] = "supersede"
+    """What to do about a turn that runs in the thread. Superseded it is ``interrupted``: what its gateway
+    then has to say of it is stored behind the new message, but not after a retry, which drops it."""
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    """A begin with a key that one of the owner's turns came with joins that turn."""
+    fingerprint: bytes | None = None
+    """A hash of the request, the same for the same request only."""
+    resend_window_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """How long after a turn lost its last reader a begin with its fingerprint, and no key, is taken for the
+    same request sent again. One that still runs, or ended by itself, is joined; one that was cancelled is
+    answered again, as a new turn for the old message. 0: never."""
 
 
-class TurnBegun(Wire):
-    """The thread as it stands, and its last items (hidden ones included), oldest first."""
+class TurnBegun(Wire, tag="begun"):
+    """The turn runs: the thread as it stands, and its last items (hidden ones included), oldest first.
+
+    The thread may be another than was asked for, when the request was an earlier one sent again.
+    """
 
     turn_id: str
     thread: ThreadMetadata
     history: list[StoredItem]
     message: StoredItem
     """The user message that the turn answers, as stored."""
+
+
+class TurnJoined(Wire, tag="joined"):
+    """The request came before: nothing has changed, its answer is the answer of this turn."""
+
+    turn_id: str
+    thread_id: str
+    state: TurnState
+
+
+BeginAnswer: TypeAlias = TurnBegun | TurnJoined
 
 
 class Usage(Wire):
@@ -81,7 +109,8 @@ class FinishTurn(Wire):
     """``POST /v1/turns/{turn_id}/finish``: the whole outcome of a turn, in one transaction.
 
     Repeating it changes nothing. A superseded turn stays ``interrupted``, whatever its end. A turn that has
-    already ended is never overwritten: 409 ``conflict`` when it ended in another state.
+    already ended is never overwritten: 409 ``conflict`` when it ended in another state. 409 ``lease_lost``
+    when it is under another gateway's lease than `gateway_id`, ended or not.
     """
 
     state: EndState
@@ -94,6 +123,14 @@ class FinishTurn(Wire):
     usage: Usage | None = None
     error: str | None = None
     """For people who look into a failed turn; never shown to its owner."""
+    gateway_id: Id | None = None
+    """As in the begin."""
+    event_count: Annotated[int, Meta(ge=0)] = 0
+    """How many events the turn had."""
+    journal: list[JournalChunk] = always(list)
+    """The events that the journal lacks, if it has any of this turn's."""
+    deserted: bool = False
+    """Its last reader was lost before its end (`BeginTurn.resend_window_s`)."""
 
 
 class TurnFinished(Wire):
@@ -105,7 +142,7 @@ class TurnFinished(Wire):
 
 
 class TurnRecord(Wire):
-    """``GET /v1/turns/{turn_id}``."""
+    """``GET /v1/turns/{turn_id}``, and the answer of ``cancel`` and ``desert``."""
 
     id: str
     thread_id: str
@@ -114,3 +151,24 @@ class TurnRecord(Wire):
     ended_at: datetime | None = None
     usage: Usage | None = None
     error: str | None = None
+    event_count: int | None = None
+    """How many events the turn had; None while it runs."""
+    cancel_requested: bool = False
+
+
+class CancelTurn(Wire):
+    """``POST /v1/turns/{turn_id}/cancel``: ask whoever runs the turn to stop it. Changes nothing at its end."""
+
+    only_if_deserted: bool = False
+    """Not if someone has joined it since its last reader was lost."""
+
+
+class TurnResult(Wire):
+    """``GET /v1/turns/{turn_id}/items``: what became of a turn, in its final form."""
+
+    turn: TurnRecord
+    thread: ThreadMetadata
+    created_thread: bool
+    """Whether its message is the first of the thread."""
+    items: list[StoredItem]
+    """The visible items of the turn that are still there, its message included, oldest first."""

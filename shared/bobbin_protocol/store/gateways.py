@@ -1,0 +1,75 @@
+"""Gateways and their leases: who runs a turn, and who takes over when it dies.
+
+The lease is the gateway's, for all turns that it began or claimed. A gateway whose lease has lapsed may
+renew it until another has declared it dead, which is for ever: it must let go of its turns and go on under a
+new id. So the gateway's id is the fencing token of its writes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bobbin_protocol.ids import Id
+from bobbin_protocol.items import StoredItem
+from bobbin_protocol.store.journal import JournalChunk
+from bobbin_protocol.store.turns import TurnState
+from bobbin_protocol.threads import ThreadMetadata
+from bobbin_protocol.wire import Wire, always
+
+
+class TurnRef(Wire):
+    """A turn, wherever its owner is needed too."""
+
+    owner_id: str
+    turn_id: Id
+
+
+class RenewLease(Wire):
+    """``PUT /v1/gateways/{gateway_id}``: register a gateway, or renew its lease."""
+
+    lease_s: Annotated[float, Meta(gt=0, le=3600)]
+    """Seconds from now."""
+    released: list[TurnRef] = always(list)
+    """Turns that this gateway gives up: the next claim gets them."""
+
+
+class LeaseRenewed(Wire):
+    """Whether the gateway holds its lease, and which of its turns it should stop."""
+
+    alive: bool
+    """False: it was declared dead; nothing was renewed."""
+    stop: list[str] = always(list)
+    """Cancelled or superseded turns."""
+
+
+class ClaimTurns(Wire):
+    """``POST /v1/gateways/{gateway_id}/claims``: take over the turns of gateways whose lease has lapsed.
+
+    Those gateways are declared dead in the same transaction; released turns are taken over too.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ClaimedTurn(Wire):
+    """A turn that is under the claimer's lease from now on, and all that is known of it."""
+
+    owner_id: str
+    turn_id: str
+    state: TurnState
+    """``running``, or ``interrupted`` if it has been superseded."""
+    thread: ThreadMetadata
+    message: StoredItem | None
+    """The message it answers, unless it has been removed."""
+    cancel_requested: bool
+    checkpoint: bytes | None
+    journal: list[JournalChunk]
+    """In order; empty if nothing was journalled."""
+
+
+class ClaimedTurns(Wire):
+    """The answer to a claim. A full list means that there may be more."""
+
+    turns: list[ClaimedTurn] = always(list)
