@@ -47,3 +47,15 @@ class Thread(ThreadMetadata):
     """A thread with a page of its items."""
 
     items: Page[ThreadItem]
+
+
+def thread_for_client(thread: ThreadMetadata) -> Thread:
+    """Give the thread as an event shows it: no items, and no metadata, which is for the server side only."""
+    return Thread(
+        id=thread.id,
+        title=thread.title,
+        created_at=thread.created_at,
+        status=thread.status,
+        allowed_image_domains=thread.allowed_image_domains,
+        items=Page(),
+    )

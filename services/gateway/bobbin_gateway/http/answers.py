@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import assert_never
 
 from bobbin_gateway.gateway import Gateway
-from bobbin_gateway.turns.running import thread_for_client
 from bobbin_protocol.items import StoredItem, for_client
 from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import (
@@ -24,7 +23,7 @@ from bobbin_protocol.requests import (
 )
 from bobbin_protocol.store.feedback import NewFeedback
 from bobbin_protocol.store.threads import ThreadChange
-from bobbin_protocol.threads import ThreadMetadata
+from bobbin_protocol.threads import ThreadMetadata, thread_for_client
 from bobbin_protocol.wire import encode_json
 
 _EMPTY = b"{}"
