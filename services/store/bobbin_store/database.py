@@ -66,6 +66,9 @@ index that fits and one that shares only its first column.
 # Every row that this connection touches must be this owner's (row-level security), until another is named.
 OWNER = "SELECT set_config('bobbin.owner_id', $1, false)"
 
+EVERY_OWNER = " every owner"
+"""In whose name turns, journal and changes of many owners are touched at once. No owner can be called so."""
+
 # Does row-level security bind the role that we logged in as?
 ABOVE_ROW_SECURITY = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = session_user"
 
