@@ -129,8 +129,8 @@ class FinishTurn(Wire):
     """How many events the turn had."""
     journal: list[JournalChunk] = always(list)
     """The events that the journal lacks, if it has any of this turn's."""
-    deserted: bool = False
-    """Its last reader was lost before its end (`BeginTurn.resend_window_s`)."""
+    deserted: bool | None = None
+    """Whether its last reader was lost before its end (`BeginTurn.resend_window_s`); None: as the store knows."""
 
 
 class TurnFinished(Wire):
