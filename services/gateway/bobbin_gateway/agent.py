@@ -7,7 +7,7 @@ It never touches HTTP, the store or the journal.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -35,6 +35,12 @@ class Turn(Struct, kw_only=True):
     """The client's ``Accept-Language``, as sent."""
     usage: Usage | None = None
     """Set by the agent; stored with the turn."""
+    checkpoint: bytes | None = None
+    """Set by an agent that could go on elsewhere (`ContinuingAgent`), each time everything it has yielded so far
+    is complete up to a point of its source. The journal takes events up to the last checkpoint only."""
+    handed_over: bool = False
+    """Set before the agent is stopped because another gateway goes on with the turn: what the agent has set
+    going elsewhere must then be left alone."""
 
     def new_id(self, kind: IdKind) -> str:
         """An id for a new item of this turn. Provider ids are not unique and must not be used."""
@@ -50,6 +56,49 @@ class Agent(Protocol):
         Items are announced by ``thread.item.added`` (or come whole in ``thread.item.done``); those that are
         not done when the turn is cancelled or fails are kept as far as they got.
         """
+        ...
+
+
+@runtime_checkable
+class ContinuingAgent(Protocol):
+    """An agent that can go on with a turn which another process began and left."""
+
+    def resume(
+        self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """Yield the events after the checkpoint.
+
+        Args:
+            turn: The turn; its history may be empty.
+            said: Its items as they stand at the checkpoint, also those that are not done: they are continued
+                under their ids.
+            checkpoint: The last that was set.
+        """
+        ...
+
+
+@runtime_checkable
+class ContinuingAgent(Protocol):
+    """An agent whose turns can be continued by another process, after the one that began them has died."""
+
+    def resume(
+        self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """Go on with a turn after the checkpoint, as `respond` would have.
+
+        Args:
+            turn: Its history may be empty.
+            said: The turn's items as they stood at the checkpoint, done and unfinished ones: these go on under
+                their own ids.
+            checkpoint: What `Turn.checkpoint` was, perhaps set by another version of the agent.
+
+        Raises:
+            AgentError: It cannot be continued any more.
+        """
+        ...
+
+    async def abandon(self, checkpoint: bytes) -> None:
+        """Stop what still goes on elsewhere for a turn that nobody will continue; never fails."""
         ...
 
 
