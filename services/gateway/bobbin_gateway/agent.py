@@ -36,11 +36,14 @@ class Turn(Struct, kw_only=True):
     usage: Usage | None = None
     """Set by the agent; stored with the turn."""
     checkpoint: bytes | None = None
-    """Set by an agent that could go on elsewhere (`ContinuingAgent`), each time everything it has yielded so far
-    is complete up to a point of its source. The journal takes events up to the last checkpoint only."""
+    """Where another process could go on (`ContinuingAgent`), after exactly the events yielded so far.
+
+    An agent that can do that sets it between two events, so whoever takes in the events looks here before it
+    takes in the next, and may look at any time in between. The journal takes events up to the last checkpoint
+    only."""
     handed_over: bool = False
     """Set before the agent is stopped because another gateway goes on with the turn: what the agent has set
-    going elsewhere must then be left alone."""
+    going elsewhere must then be left alone, if there is a checkpoint to find it by."""
 
     def new_id(self, kind: IdKind) -> str:
         """An id for a new item of this turn. Provider ids are not unique and must not be used."""
@@ -61,24 +64,6 @@ class Agent(Protocol):
 
 @runtime_checkable
 class ContinuingAgent(Protocol):
-    """An agent that can go on with a turn which another process began and left."""
-
-    def resume(
-        self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
-    ) -> AsyncIterator[ThreadStreamEvent]:
-        """Yield the events after the checkpoint.
-
-        Args:
-            turn: The turn; its history may be empty.
-            said: Its items as they stand at the checkpoint, also those that are not done: they are continued
-                under their ids.
-            checkpoint: The last that was set.
-        """
-        ...
-
-
-@runtime_checkable
-class ContinuingAgent(Protocol):
     """An agent whose turns can be continued by another process, after the one that began them has died."""
 
     def resume(
@@ -88,8 +73,8 @@ class ContinuingAgent(Protocol):
 
         Args:
             turn: Its history may be empty.
-            said: The turn's items as they stood at the checkpoint, done and unfinished ones: these go on under
-                their own ids.
+            said: The turn's items as they stood at the checkpoint; those that are not done are continued under
+                their ids.
             checkpoint: What `Turn.checkpoint` was, perhaps set by another version of the agent.
 
         Raises:
