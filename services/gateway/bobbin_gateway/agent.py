@@ -73,8 +73,8 @@ class ContinuingAgent(Protocol):
 
         Args:
             turn: Its history may be empty.
-            said: The turn's items as they stood at the checkpoint; those that are not done are continued under
-                their ids.
+            said: The turn's items as they stood at the checkpoint; those that are not done are continued
+                under their ids.
             checkpoint: What `Turn.checkpoint` was, perhaps set by another version of the agent.
 
         Raises:

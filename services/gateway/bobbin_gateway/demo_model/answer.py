@@ -19,6 +19,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     includes_usage: bool = False
     """Whether a Chat Completions stream tells the usage; a Responses stream always does."""
     refusal: bool = False
+    background: bool = False
+    """Whether a response goes on without its reader; Responses only."""
     parts: int = 1
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
     fails_after: int | None = None

@@ -7,6 +7,8 @@ from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 from bobbin_gateway.demo_model import chat, reply, responses
 from bobbin_gateway.demo_model.answer import Answer
 from bobbin_gateway.demo_model.demo import DELTA_S, demo_pieces
@@ -35,9 +37,12 @@ class Model:
     def reply(self, path: str, request: Request, body: bytes) -> Reply:
         """The reply to a request sent to one of DIALECTS; `body` is the request as it came."""
         kind, _, rest = request.model.partition(":")
+        if _in_background(path, request) and request.store is False:
+            return reply.error(400, "Background mode requires store=true.", "background_store_required")
         match kind:
             case "recording":
-                return self._recorded(rest)
+                recorded = self._recorded(rest)
+                return reply.in_background(recorded, Script()) if _in_background(path, request) else recorded
             case "script":
                 return self._scripted(path, request, rest, body)
             case _:
@@ -88,20 +93,28 @@ class Attempts:
         return attempt
 
 
+def _in_background(path: str, request: Request) -> bool:
+    return bool(request.background) and DIALECTS[path] is responses
+
+
 def _answered(path: str, request: Request, script: Script, pieces: list[str]) -> Reply:
-    dialect = DIALECTS[path]
+    dialect, background = DIALECTS[path], _in_background(path, request)
     answer = Answer(
         model=request.model,
         pieces=pieces,
         input_tokens=request.tokens,
         includes_usage=request.includes_usage,
         refusal=script.refusal,
+        background=background,
         parts=script.parts,
         incomplete=script.incomplete,
         fails_after=script.error_after,
         error_code=script.code or "server_error",
         error_shape=script.error_shape,
     )
+    if background:
+        whole = msgspec.structs.replace(script, cut_after=None)
+        return reply.in_background(reply.scripted(responses.frames(answer), whole), script)
     if request.stream:
         return reply.scripted(dialect.frames(answer), script)
     if script.has_fault():

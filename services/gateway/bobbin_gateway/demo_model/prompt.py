@@ -34,6 +34,8 @@ class Request(msgspec.Struct):
 
     model: str
     stream: bool | None = False
+    background: bool | None = False
+    store: bool | None = True
     instructions: str | None = None
     input: str | list[Message] | None = None
     messages: list[Message] | None = None

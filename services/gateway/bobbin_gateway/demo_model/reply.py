@@ -38,6 +38,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Wait before the status line."""
     writes: list[Write]
     ending: Ending = Ending.COMPLETE
+    background: bool = False
+    """Whether the answer is made even if nobody reads it."""
+    cut_after: int | None = None
+    """Of a background answer: the deltas after which each connection that reads it is cut."""
 
     @property
     def is_immediate(self) -> bool:
@@ -64,6 +68,11 @@ def scripted(frames: Frames, script: Script) -> Reply:
             deltas, tail, ending = deltas[:after], b"", how
     writes = _paced(Frames(frames.head, deltas, tail), script)
     return Reply(content_type=SSE, head_s=script.head_ms / 1000, writes=writes, ending=ending)
+
+
+def in_background(answer: Reply, script: Script) -> Reply:
+    """The same, made whether anyone reads it or not; what is cut is the connection, never the answer."""
+    return msgspec.structs.replace(answer, background=True, cut_after=script.cut_after)
 
 
 def chunked(body: bytes, chunk: int, delay_s: float) -> list[Write]:

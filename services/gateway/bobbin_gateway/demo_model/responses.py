@@ -35,7 +35,10 @@ class _Stream:
 
     def frames(self) -> Frames:
         answer = self._answer
-        head = self._state("response.created", "in_progress")
+        if answer.background:
+            head = self._state("response.created", "queued") + self._state("response.queued", "queued")
+        else:
+            head = self._state("response.created", "in_progress")
         head += self._state("response.in_progress", "in_progress")
         if answer.fails_after == 0:
             return Frames(head, [], self._failure())
@@ -135,7 +138,7 @@ def _response(answer: Answer, status: str, groups: list[list[str]] | None = None
         "object": "response",
         "created_at": answer.created,
         "status": status,
-        "background": False,
+        "background": answer.background,
         "error": failure,
         "incomplete_details": {"reason": answer.incomplete} if ended and answer.incomplete else None,
         "instructions": None,
@@ -147,7 +150,7 @@ def _response(answer: Answer, status: str, groups: list[list[str]] | None = None
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
         "service_tier": "default",
-        "store": False,
+        "store": answer.background,
         "temperature": 1.0,
         "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "tool_choice": "auto",

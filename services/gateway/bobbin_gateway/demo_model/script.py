@@ -67,7 +67,8 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stall_after: Position | None = None
     """After so many deltas nothing more comes, and the connection stays open."""
     cut_after: Position | None = None
-    """After so many deltas the connection is cut in mid-body."""
+    """After so many deltas the connection is cut in mid-body. A background response goes on; each connection
+    that reads it is cut after so many deltas of its own."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; msgspec makes a ValidationError of it."""
