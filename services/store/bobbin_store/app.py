@@ -13,7 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from bobbin_store.database import open_database
 from bobbin_store.errors import StoreError
-from bobbin_store.http import attachments, feedback, health, items, owners, threads, turns
+from bobbin_store.http import attachments, feedback, gateways, health, items, owners, threads, turns
 from bobbin_store.http.exchange import require_token
 from bobbin_store.problems import on_bug, on_http_error, on_store_error
 from bobbin_store.settings import Settings
@@ -39,6 +39,7 @@ def create_app(settings: Settings) -> Litestar:
             *attachments.ROUTES,
             *feedback.ROUTES,
             *owners.ROUTES,
+            *gateways.ROUTES,
         ],
     )
     return Litestar(

@@ -51,6 +51,10 @@ class ClaimTurns(Wire):
     """
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    running: list[Id] | None = None
+    """The turns that the gateway runs, or is just beginning. Any other one that is under its lease comes with
+    the claimed: the answer to its begin, or to an earlier claim, was lost on the way. (A begin that went out
+    later than this list may be among them.) None: do not look for such."""
 
 
 class ClaimedTurn(Wire):

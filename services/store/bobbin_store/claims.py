@@ -1,0 +1,95 @@
+"""Claims: a living gateway takes over the turns of those that died, and of those that gave them up."""
+
+from __future__ import annotations
+
+from bobbin_protocol.items import StoredItem
+from bobbin_protocol.store.gateways import ClaimedTurn, ClaimedTurns, ClaimTurns
+from bobbin_store import items, journal, threads
+from bobbin_store.database import EVERY_OWNER, Database, Row, Session
+from bobbin_store.errors import NotFound
+
+# If the claimer is alive, declare dead whose lease has lapsed. One that is writing at this moment is passed
+# over. The claimer stays alive until the transaction ends.
+DECLARE_DEAD = """
+WITH claimer AS MATERIALIZED (
+    SELECT FROM gateways WHERE id = $1 AND NOT dead AND lease_until > now() FOR SHARE
+), lapsed AS MATERIALIZED (
+    SELECT gateways.id FROM claimer, gateways
+    WHERE gateways.id <> $1 AND NOT gateways.dead AND gateways.lease_until < now()
+    ORDER BY gateways.id FOR NO KEY UPDATE OF gateways SKIP LOCKED
+), declared AS (
+    UPDATE gateways SET dead = true FROM lapsed WHERE gateways.id = lapsed.id
+)
+SELECT EXISTS (SELECT FROM claimer)
+"""
+
+# Take turns that are under the lease of no living gateway. The gateways that have turns are found by leaping
+# along the index from one to the next, whatever the number of turns.
+TAKE = """
+WITH RECURSIVE holder (id) AS (
+    SELECT min(gateway_id) FROM turns
+    UNION ALL
+    SELECT (SELECT min(gateway_id) FROM turns WHERE gateway_id > holder.id) FROM holder WHERE id IS NOT NULL
+), orphaned AS MATERIALIZED (
+    SELECT id FROM holder
+    WHERE id <> $1 AND NOT EXISTS (SELECT FROM gateways WHERE gateways.id = holder.id AND NOT dead)
+), taken AS MATERIALIZED (
+    SELECT turn.owner_id, turn.id FROM orphaned CROSS JOIN LATERAL (
+        SELECT owner_id, id FROM turns WHERE gateway_id = orphaned.id AND ended_at IS NULL
+        LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+    ) AS turn
+    LIMIT $2
+)
+UPDATE turns SET gateway_id = $1 FROM taken WHERE turns.owner_id = taken.owner_id AND turns.id = taken.id
+RETURNING turns.owner_id, turns.id, turns.thread_id, turns.message_id, turns.state, turns.cancel_requested,
+    turns.checkpoint
+"""
+
+# Turns under a gateway's lease that it does not know of.
+UNKNOWN = """
+SELECT owner_id, id, thread_id, message_id, state, cancel_requested, checkpoint FROM turns
+WHERE gateway_id = $1 AND ended_at IS NULL
+AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS known (id) WHERE known.id = turns.id)
+LIMIT $3
+"""
+
+
+async def claim(database: Database, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
+    """Put turns that nobody runs under a gateway's lease, and give all that is known of them.
+
+    No two gateways get the same turn. One that is unknown, dead, or whose own lease has lapsed gets none.
+    """
+    async with database.transaction(EVERY_OWNER) as session:
+        if not await session.fetchval(DECLARE_DEAD, gateway_id):
+            return ClaimedTurns()
+        taken = await session.fetch(TAKE, gateway_id, wanted.limit)
+        if wanted.running is not None and len(taken) < wanted.limit:
+            known = [*wanted.running, *(row["id"] for row in taken)]
+            taken += await session.fetch(UNKNOWN, gateway_id, known, wanted.limit - len(taken))
+    turns = [await _turn(database, row) for row in taken]
+    return ClaimedTurns(turns=[turn for turn in turns if turn is not None])
+
+
+async def _turn(database: Database, row: Row) -> ClaimedTurn | None:
+    """Give what is known of a turn that has been taken; None if its thread has been deleted meanwhile."""
+    owner = row["owner_id"]
+    async with database.session(owner) as session:
+        try:
+            thread = await threads.get(session, owner, row["thread_id"])
+        except NotFound:
+            return None
+        return ClaimedTurn(
+            owner_id=owner,
+            turn_id=row["id"],
+            state=row["state"],
+            thread=thread,
+            message=await _message(session, row),
+            cancel_requested=row["cancel_requested"],
+            checkpoint=row["checkpoint"],
+            journal=await journal.read(session, owner, row["id"]),
+        )
+
+
+async def _message(session: Session, row: Row) -> StoredItem | None:
+    data = await session.fetchval(items.GET, row["owner_id"], row["thread_id"], row["message_id"])
+    return None if data is None else items.decode_item(data)
