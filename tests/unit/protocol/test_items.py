@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,6 +11,7 @@ from bobbin_protocol.items import (
     StoredItem,
     ThreadItem,
     for_client,
+    thread_item_of,
 )
 from bobbin_protocol.wire import encode_json
 
@@ -48,3 +50,24 @@ def test_an_impossible_time_is_named() -> None:
     item = {**ITEM, "type": "end_of_turn", "created_at": "0001-01-01T00:00:00+02:00"}
     with pytest.raises(msgspec.ValidationError, match="Time out of range"):
         msgspec.convert(item, ThreadItem)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {**ITEM, "type": "end_of_turn"},
+        {**ITEM, "type": "assistant_message", "content": [{"type": "output_text", "text": "Hi"}]},
+        {**ITEM, "type": "assistant_message", "content": 5},
+        {**ITEM, "type": "of a later version"},
+        {**ITEM, "type": ["end_of_turn"]},
+        ITEM,
+    ],
+)
+def test_an_item_is_typed_or_refused_just_as_by_the_union_of_all_types(item: StoredItem) -> None:
+    def outcome_of(convert: Callable[[StoredItem], ThreadItem]) -> ThreadItem | str:
+        try:
+            return convert(item)
+        except msgspec.ValidationError as refusal:
+            return str(refusal)
+
+    assert outcome_of(thread_item_of) == outcome_of(lambda item: msgspec.convert(item, ThreadItem))

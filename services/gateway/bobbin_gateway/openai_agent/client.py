@@ -5,10 +5,13 @@ Its aiohttp transport is used: reading a streamed chunk costs half the CPU of th
 
 from __future__ import annotations
 
-from typing import cast
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, cast
 
 import httpx2
-from openai import AsyncOpenAI, DefaultAioHttpClient, Omit
+import openai
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, Omit
+from openai._models import FinalRequestOptions
 
 from bobbin_gateway.openai_agent import failures
 
@@ -19,6 +22,9 @@ _MAX_CONNECTIONS = 10_000
 _KEEPALIVE_S = 60.0
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_ERROR_SIZE = 65_536
+_USER_AGENT = f"AsyncOpenAI/Python {openai.__version__}"
+"""As the package names itself; it would name its subclass."""
+JSON = {"Content-Type": "application/json"}
 _TELEMETRY = (
     "X-Stainless-Arch",
     "X-Stainless-Async",
@@ -31,7 +37,58 @@ _TELEMETRY = (
 """What the package tells about this machine with each request: nobody asked, and it costs CPU and memory."""
 
 
-def open_client(*, api_key: str, base_url: str, read_timeout_s: float) -> AsyncOpenAI:
+class ModelClient(AsyncOpenAI):
+    """The package's client; each streamed request is made after the model of the first.
+
+    All that differs from one to the next is the body. The package's own way to a request (options, URL and
+    headers merged, parsed and checked) costs as much as everything that is then sent and received.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._options: dict[str, FinalRequestOptions] = {}
+        self._requests: dict[tuple[str, int], httpx2.Request] = {}
+
+    async def open_stream(self, path: str, body: bytes) -> httpx2.Response:
+        """Post a JSON body; gives the response with its body still to be read.
+
+        Raises:
+            openai.OpenAIError: As the package's own calls do.
+        """
+        if path not in self._options:
+            self._options[path] = FinalRequestOptions.construct(method="post", url=path, headers=JSON)
+        response = await self.request(
+            httpx2.Response,
+            self._options[path].model_copy(update={"content": body}),
+            stream=True,
+            stream_cls=AsyncStream[Any],
+        )
+        # Asked to cast to the bare response, the package gives that, unread, whatever its signature says.
+        return cast("httpx2.Response", response)
+
+    def _idempotency_key(self) -> str:
+        return ""  # the package makes one per request, and OpenAI's API has no header for it
+
+    def _build_request(self, options: FinalRequestOptions, *, retries_taken: int = 0) -> httpx2.Request:
+        body = options.content
+        template = self._options.get(options.url)
+        if template is None or options.headers is not template.headers or not isinstance(body, bytes):
+            return super()._build_request(options, retries_taken=retries_taken)
+        key = options.url, retries_taken
+        if key not in self._requests:
+            bare = options.model_copy(update={"content": b""})
+            self._requests[key] = super()._build_request(bare, retries_taken=retries_taken)
+        first = self._requests[key]
+        stream = httpx2.ByteStream(body)
+        request = httpx2.Request(
+            first.method, first.url, headers=first.headers, stream=stream, extensions=first.extensions
+        )
+        request.headers["Content-Length"] = str(len(body))
+        request.read()
+        return request
+
+
+def open_client(*, api_key: str, base_url: str, read_timeout_s: float) -> ModelClient:
     """A client for one model service.
 
     Args:
@@ -42,15 +99,20 @@ def open_client(*, api_key: str, base_url: str, read_timeout_s: float) -> AsyncO
     timeout = httpx2.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S, pool=_CONNECT_TIMEOUT_S)
     limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S)
     transport = DefaultAioHttpClient(
-        timeout=timeout, limits=limits, event_hooks={"response": [_stop_vain_retries]}
+        timeout=timeout,
+        limits=limits,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # all users of a process would share them
+        event_hooks={"response": [_stop_vain_retries]},
     )
-    return AsyncOpenAI(
+    return ModelClient(
         api_key=api_key or "none",
         base_url=base_url or None,
         timeout=timeout,
         http_client=transport,
         # `Omit` is the package's own way to leave a header out; its annotation does not know.
-        default_headers=cast("dict[str, str]", dict.fromkeys(_TELEMETRY, Omit())),
+        default_headers=cast(
+            "dict[str, str]", {**dict.fromkeys(_TELEMETRY, Omit()), "User-Agent": _USER_AGENT}
+        ),
     )
 
 

@@ -10,6 +10,8 @@ from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.dto import AbstractDTO
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
 
 from bobbin_protocol.requests import Order
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
@@ -76,10 +78,28 @@ encode_msgpack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 def answer(request: AnyRequest, value: T, status: int = 200) -> Response[T]:
     """Encode the value as the caller prefers: MessagePack if `Accept` names it, else JSON."""
     if MSGPACK in request.headers.get("accept", ""):
-        encoded = Response(encode_msgpack(value), status_code=status, media_type=MSGPACK)
-    else:
-        encoded = Response(encode_json(value), status_code=status, media_type=JSON)
-    return cast("Response[T]", encoded)
+        return Encoded(encode_msgpack(value), MSGPACK, status)
+    return Encoded(encode_json(value), JSON, status)
+
+
+class Encoded(Response[Any]):
+    """A response that is ready as it stands: nothing of other layers is merged in."""
+
+    def __init__(self, body: bytes, media_type: str, status: int) -> None:
+        self._body = body
+        self._status = status
+        self._headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+        ]
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
+        """Be the ASGI application that Litestar wants; all that it does is to call it."""
+        return cast("ASGIResponse", self._serve)
+
+    async def _serve(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
 class Body(AbstractDTO[Any]):

@@ -18,6 +18,8 @@ class RawServer(msgspec.Struct):
     connections: int = 0
     requests: list[dict[str, Any]] = msgspec.field(default_factory=list)
     """Their bodies."""
+    heads: list[str] = msgspec.field(default_factory=list)
+    """Their request lines and headers."""
 
 
 @asynccontextmanager
@@ -35,6 +37,7 @@ async def raw_server(reply: Reply) -> AsyncGenerator[RawServer]:
                 length = re.search(rb"(?i)content-length: (\d+)", head)
                 body = msgspec.json.decode(await reader.readexactly(int(length[1]) if length else 0))
                 served.requests.append(body)
+                served.heads.append(head.decode())
                 await reply(body, writer)
                 await writer.drain()
         writer.close()
