@@ -7,6 +7,7 @@ The one module that knows asyncpg.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias, cast
@@ -48,6 +49,7 @@ COMMAND_MARGIN_S = 5.0
 """How much longer than the statement timeout we wait for the server before we give the connection up."""
 
 IDLE_CONNECTION_S = 300.0
+"""Older ones are not used again: a firewall may have forgotten them."""
 
 PLANNING = {
     "plan_cache_mode": "force_generic_plan",
@@ -98,6 +100,10 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
         self._pool = pool
         self._wait_s = settings.store_pool_wait_s
+        self._at_hand: Any = None
+        self._at_hand_until = 0.0
+        self._waiting = 0
+        self._closing = False
 
     @asynccontextmanager
     async def session(self, owner: str) -> AsyncGenerator[Session]:
@@ -107,11 +113,53 @@ class Database:
             StoreError: What the database says, in our words.
         """
         try:
-            async with self._pool.acquire(timeout=self._wait_s) as connection:
+            async with self._connection() as connection:
                 await connection.speak_for(owner)
                 yield cast("Session", connection)
         except FAILURES as error:
             raise in_our_words(error) from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Any]:
+        connection = await self._take()
+        try:
+            yield connection
+        except BaseException:
+            await self._pool.release(connection)  # which sees to what has been left undone
+            raise
+        await self._give_back(connection)
+
+    async def _take(self) -> Any:
+        """Take the connection at hand, or one of the pool's.
+
+        One connection stays out of the pool while nobody waits for it, ready for the next session: the way
+        into the pool and out of it costs more CPU than what the session does.
+        """
+        connection, self._at_hand = self._at_hand, None
+        if connection is not None:
+            if _is_closed(connection):
+                await self._pool.release(connection)
+            elif time.monotonic() > self._at_hand_until:
+                connection.terminate()
+            else:
+                return connection
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=self._wait_s)
+        finally:
+            self._waiting -= 1
+
+    async def _give_back(self, connection: Any) -> None:
+        if self._closing or self._waiting or self._at_hand is not None:
+            await self._pool.release(connection)
+        else:
+            self._at_hand, self._at_hand_until = connection, time.monotonic() + IDLE_CONNECTION_S
+
+    async def close(self) -> None:
+        """Give the pool all its connections back, as soon as each is free."""
+        self._closing = True
+        if self._at_hand is not None:
+            await self._pool.release(self._at_hand)
 
     @asynccontextmanager
     async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncGenerator[Session]:
@@ -127,7 +175,7 @@ class Database:
             StoreError: It does not.
         """
         try:
-            async with self._pool.acquire(timeout=self._wait_s) as connection:
+            async with self._connection() as connection:
                 await connection.fetchval(READY, timeout=self._wait_s)
         except FAILURES as error:
             raise in_our_words(error) from error
@@ -156,7 +204,18 @@ async def open_database(dsn: str, settings: Settings) -> AsyncGenerator[Database
         },
     )
     async with pool:
-        yield Database(pool, settings)
+        database = Database(pool, settings)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+
+def _is_closed(connection: Any) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has it back already: so it does when the server hangs up
+        return True
 
 
 async def connect(dsn: str, timeout_s: float) -> Connection:
@@ -211,6 +270,7 @@ TAKEN = {
     "attachments_pkey": "An attachment with this id exists already",
     "turns_pkey": "A turn with this id exists already",
     "turns_one_running": "Another turn has just begun in this thread",
+    "turns_by_key": "Another turn has just begun with this idempotency key",
 }
 
 MISSING = {

@@ -43,6 +43,22 @@ class ThreadClosed(StoreError):
     """The thread takes no messages any more."""
 
 
+class TurnRunning(StoreError):
+    """A turn runs in the thread, and the caller would rather wait for its end."""
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__("Another turn runs in this thread")
+        self.turn_id = turn_id
+
+
+class LeaseLost(StoreError):
+    """The turn is under the lease of another gateway by now."""
+
+
+class KeyReused(StoreError):
+    """The idempotency key came with another request before."""
+
+
 class Unavailable(StoreError):
     """The database is away or too busy: nobody's fault here, and worth another try."""
 

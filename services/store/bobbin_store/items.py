@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from bobbin_protocol.ids import Id
-from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, ThreadItem
-from bobbin_protocol.pages import Page
+from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, thread_item_of
+from bobbin_protocol.store.threads import ItemPage
 from bobbin_protocol.wire import encode_json
 from bobbin_store import threads
 from bobbin_store.database import Database, Row, Session
@@ -40,14 +40,14 @@ def entry_of(item: StoredItem, thread_id: Any, *, field: str = "$") -> Entry:
         InvalidRequest: It is no item, or says that it is in another thread.
     """
     try:
-        typed: Any = msgspec.convert(item, cast("type[ThreadItem]", ThreadItem))
+        typed = thread_item_of(item)
         msgspec.convert(typed.id, Id)
         data = encode_json(item)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(str(error), field=field) from error
     if typed.thread_id != thread_id:
         raise InvalidRequest("The item says that it is in another thread", field=f"{field}.thread_id")
-    kind = typed.__struct_config__.tag
+    kind: str = item["type"]
     return Entry(typed.id, kind, kind in HIDDEN_ITEM_TYPES, typed.created_at, data)
 
 
@@ -156,23 +156,37 @@ POSITION = "SELECT seq FROM items WHERE owner_id = $1 AND thread_id = $2 AND id 
 
 # A page of items, newest first; hidden ones too if $5.
 PAGE_DESC = """
-SELECT id, data FROM items
+SELECT id, data, (
+    SELECT turns.id FROM turns
+    WHERE turns.owner_id = $1 AND turns.thread_id = $2 AND turns.state = 'running'
+) AS running_turn_id
+FROM items
 WHERE owner_id = $1 AND thread_id = $2 AND seq < $3 AND (NOT hidden OR $5)
 ORDER BY seq DESC LIMIT $4
 """
 
 # A page of items, oldest first; hidden ones too if $5.
 PAGE_ASC = """
-SELECT id, data FROM items
+SELECT id, data, (
+    SELECT turns.id FROM turns
+    WHERE turns.owner_id = $1 AND turns.thread_id = $2 AND turns.state = 'running'
+) AS running_turn_id
+FROM items
 WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 AND (NOT hidden OR $5)
 ORDER BY seq LIMIT $4
+"""
+
+# What is left to say of a page without items.
+EMPTY_PAGE = """
+SELECT (SELECT id FROM turns WHERE owner_id = $1 AND thread_id = $2 AND state = 'running') AS running_turn_id
+FROM threads WHERE owner_id = $1 AND id = $2
 """
 
 
 async def page(
     session: Session, owner: str, thread_id: str, wanted: PageRequest, *, hidden: bool = False
-) -> Page[StoredItem]:
-    """List the items of a thread.
+) -> ItemPage:
+    """List the items of a thread, and name the turn that runs there.
 
     Raises:
         InvalidRequest: `after` is no item of the thread.
@@ -182,11 +196,18 @@ async def page(
     if wanted.after is not None:
         start = await session.fetchval(POSITION, owner, thread_id, wanted.after)
     rows = await session.fetch(statement, owner, thread_id, start, wanted.size + 1, hidden)
-    if not rows:
-        await threads.get(session, owner, thread_id)
-        if start is None:
-            raise unknown_cursor()
-    return cut(documents_of(rows), [row["id"] for row in rows], wanted.size)
+    thread = rows[0] if rows else await session.fetchrow(EMPTY_PAGE, owner, thread_id)
+    if thread is None:
+        raise threads.not_found()
+    if start is None:
+        raise unknown_cursor()
+    part = cut(documents_of(rows), [row["id"] for row in rows], wanted.size)
+    return ItemPage(
+        data=part.data,
+        has_more=part.has_more,
+        after=part.after,
+        running_turn_id=thread["running_turn_id"],
+    )
 
 
 # Remove one item.
@@ -204,8 +225,13 @@ async def delete(database: Database, owner: str, thread_id: str, item_id: str) -
             raise not_found()
 
 
-# Remove everything after a place in the thread.
-CUT = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 RETURNING id, seq"
+# Remove everything after a place in the thread. The thread's row changes, for a begin that waits to notice.
+CUT = """
+WITH thread AS (
+    UPDATE threads SET updated_at = now() WHERE owner_id = $1 AND id = $2
+)
+DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 RETURNING id, seq
+"""
 
 
 async def cut_after(database: Database, owner: str, thread_id: str, item_id: str) -> list[str]:

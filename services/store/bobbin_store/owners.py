@@ -41,7 +41,7 @@ ITEMS = "SELECT data FROM items WHERE owner_id = $1 AND thread_id = $2 ORDER BY 
 
 # All turns of a thread in the order they began.
 TURNS = """
-SELECT id, thread_id, state, started_at, ended_at, usage, error
+SELECT id, thread_id, state, started_at, ended_at, usage, error, event_count, cancel_requested
 FROM turns WHERE owner_id = $1 AND thread_id = $2 ORDER BY started_at, id
 """
 
@@ -102,6 +102,13 @@ WITH gone AS (DELETE FROM attachments WHERE owner_id = $1 RETURNING 1) SELECT co
 ERASE_THREADS = """
 WITH gone AS (DELETE FROM threads WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
 """
+# What would be gone in a while: nobody is told how much it was.
+ERASE_JOURNAL = """
+WITH gone AS (DELETE FROM journal WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
+ERASE_CHANGES = """
+WITH gone AS (DELETE FROM changes WHERE owner_id = $1 RETURNING 1) SELECT count(*) FROM gone
+"""
 
 
 async def erase(database: Database, owner: str) -> Erased:
@@ -113,6 +120,8 @@ async def erase(database: Database, owner: str) -> Erased:
             return int(await session.fetchval(statement, owner, timeout=LONG_TIMEOUT_S))
 
         await count(LOCK_THREADS)
+        await count(ERASE_JOURNAL)
+        await count(ERASE_CHANGES)
         return Erased(
             feedback=await count(ERASE_FEEDBACK),
             items=await count(ERASE_ITEMS),

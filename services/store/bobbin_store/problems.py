@@ -15,10 +15,13 @@ from bobbin_protocol.wire import encode_json
 from bobbin_store.errors import (
     Conflict,
     InvalidRequest,
+    KeyReused,
+    LeaseLost,
     NotFound,
     StoreError,
     ThreadClosed,
     ThreadLocked,
+    TurnRunning,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -47,15 +50,18 @@ KINDS: dict[type[StoreError], Kind] = {
     Conflict: Kind(409, "conflict", "Conflict"),
     ThreadLocked: Kind(409, "thread_locked", "Thread locked"),
     ThreadClosed: Kind(409, "thread_closed", "Thread closed"),
+    TurnRunning: Kind(409, "turn_running", "Turn running"),
+    LeaseLost: Kind(409, "lease_lost", "Lease lost"),
     UnsupportedMediaType: Kind(415, "unsupported_media_type", "Unsupported media type"),
+    KeyReused: Kind(422, "key_reused", "Idempotency key reused"),
     Unavailable: Kind(503, "unavailable", "Unavailable"),
 }
 
 BY_STATUS: dict[int, Kind] = {
-    kind.status: kind for kind in KINDS.values() if kind.code != "thread_closed"
+    KINDS[error].status: KINDS[error]
+    for error in (InvalidRequest, Unauthorized, NotFound, Conflict, UnsupportedMediaType, Unavailable)
 } | {
     405: Kind(405, "method_not_allowed", "Method not allowed"),
-    409: KINDS[Conflict],
     413: Kind(413, "too_large", "Too large"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
@@ -67,7 +73,8 @@ HEADERS: dict[int, dict[str, str]] = {
 
 
 def on_store_error(_: AnyRequest, error: StoreError) -> Response[bytes]:
-    return _answer(KINDS[type(error)], str(error), getattr(error, "field", None))
+    field, turn_id = getattr(error, "field", None), getattr(error, "turn_id", None)
+    return _answer(KINDS[type(error)], str(error), field, turn_id=turn_id)
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -94,10 +101,20 @@ def on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 
 def _answer(
-    kind: Kind, detail: str, field: str | None, headers: dict[str, str] | None = None
+    kind: Kind,
+    detail: str,
+    field: str | None,
+    headers: dict[str, str] | None = None,
+    turn_id: str | None = None,
 ) -> Response[bytes]:
     problem = Problem(
-        title=kind.title, status=kind.status, code=kind.code, detail=detail, message=detail, field=field
+        title=kind.title,
+        status=kind.status,
+        code=kind.code,
+        detail=detail,
+        message=detail,
+        field=field,
+        turn_id=turn_id,
     )
     return Response(
         encode_json(problem),

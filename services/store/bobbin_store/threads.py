@@ -167,8 +167,15 @@ def change_parameters(wanted: ThreadChange) -> tuple[object, ...]:
     )
 
 
-# Remove a thread; its items, turns, attachments and feedback go with it.
-DELETE = "DELETE FROM threads WHERE owner_id = $1 AND id = $2 RETURNING id"
+# Remove a thread; its items, turns, attachments and feedback go with it, and the journal of its turns.
+DELETE = """
+WITH recent AS MATERIALIZED (
+    SELECT id FROM turns WHERE owner_id = $1 AND thread_id = $2 AND started_at > now() - interval '1 hour'
+), forgotten AS (
+    DELETE FROM journal USING recent WHERE journal.owner_id = $1 AND journal.turn_id = recent.id
+)
+DELETE FROM threads WHERE owner_id = $1 AND id = $2 RETURNING id
+"""
 
 
 async def delete(database: Database, owner: str, thread_id: str) -> None:

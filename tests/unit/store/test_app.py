@@ -47,7 +47,10 @@ async def test_the_api_describes_every_route_with_its_bodies_and_its_owner(schem
         ("POST", "/v1/threads/{thread_id}/feedback"),
         ("POST", "/v1/turns"),
         ("GET", "/v1/turns/{turn_id}"),
+        ("GET", "/v1/turns/{turn_id}/items"),
         ("POST", "/v1/turns/{turn_id}/finish"),
+        ("POST", "/v1/turns/{turn_id}/cancel"),
+        ("POST", "/v1/turns/{turn_id}/desert"),
         ("POST", "/v1/attachments"),
         ("GET", "/v1/attachments/{attachment_id}"),
         ("PUT", "/v1/attachments/{attachment_id}"),
@@ -65,6 +68,6 @@ async def test_the_api_describes_every_route_with_its_bodies_and_its_owner(schem
                 assert names["Bobbin-Owner"]["required"] is True
     begin = schema["paths"]["/v1/turns"]["post"]
     assert begin["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("BeginTurn")
-    answer = begin["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
-    assert answer.endswith("TurnBegun")
+    answers = begin["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"]
+    assert [answer["$ref"].rpartition("_")[2] for answer in answers] == ["TurnBegun", "TurnJoined"]
     assert schema["components"]["securitySchemes"]["service_token"]["scheme"] == "bearer"

@@ -17,12 +17,13 @@ from bobbin_store import attachments, database, feedback, items, migrate, owners
 from bobbin_store.database import PLANNING, Database, in_our_words, open_database
 from bobbin_store.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from bobbin_store.settings import Settings
-from bobbin_store.turns import begin, finish, record
+from bobbin_store.turns import begin, cancel, finish, join, record, result, retry
 from tests.postgres import Postgres
 from tests.unit.store.conftest import TOKEN, Store, running_app
 
-MODULES = [threads, items, begin, finish, record, attachments, feedback, owners, database, migrate]
-TABLES = ["threads", "items", "turns", "attachments", "feedback"]
+TURNS = [begin, retry, join, finish, cancel, record, result]
+MODULES = [threads, items, *TURNS, attachments, feedback, owners, database, migrate]
+TABLES = ["threads", "items", "turns", "attachments", "feedback", "journal", "changes"]
 
 
 def statements(module: ModuleType) -> dict[str, str]:
@@ -89,6 +90,8 @@ async def two_owners(postgres: Postgres) -> AsyncIterator[str]:
                 await store.post("/threads/t1/feedback", {"item_ids": ["m1"], "kind": "positive"})
                 attachment = {"type": "file", "id": "f", "name": "n", "mime_type": "x/y"}
                 await store.post("/attachments", attachment)
+                chunk = {"first": 1, "last": 1, "data": "ZGF0YTogMQoK"}
+                await store.post("/turns/u1/finish", {"state": "completed", "journal": [chunk]})
         yield dsn
 
 
@@ -164,6 +167,48 @@ async def test_a_connection_serves_one_owner_after_another(two_owners: str) -> N
             async with pool.session(owner) as session:
                 owners_seen = [row["owner_id"] for row in await session.fetch("SELECT owner_id FROM items")]
             assert owners_seen == ([owner] if owner != "nobody" else [])
+
+
+async def test_a_waiting_session_gets_the_next_connection_that_is_free(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=5) as pool:
+
+        async def pid(owner: str) -> int:
+            async with pool.session(owner) as session:
+                return await session.fetchval("SELECT pg_backend_pid() FROM pg_sleep(0.01)")
+
+        assert len(set(await asyncio.gather(*(pid(owner) for owner in ["alice", "bob"] * 5)))) == 1
+
+
+async def test_health_can_be_asked_with_one_connection(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=1) as pool:
+        for _ in range(2):
+            await pool.check()
+            async with pool.session("alice"):
+                pass
+
+
+async def test_a_connection_that_lay_idle_for_long_is_not_used_again(
+    two_owners: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "IDLE_CONNECTION_S", 0.05)
+    async with opened(two_owners, store_pool_size=1) as pool:
+        pids: set[int] = set()
+        for _ in range(2):
+            async with pool.session("alice") as session:
+                pids.add(await session.fetchval("SELECT pg_backend_pid()"))
+            await asyncio.sleep(0.1)
+        assert len(pids) == 2
+
+
+async def test_the_pool_closes_while_a_session_is_still_in_use(two_owners: str) -> None:
+    """A request that outlives the application's end cannot keep it from ending."""
+    opening = opened(two_owners)
+    pool = await opening.__aenter__()
+    async with pool.session("alice") as session:
+        closing = asyncio.create_task(opening.__aexit__(None, None, None))
+        assert await session.fetchval("SELECT count(*) FROM threads, pg_sleep(0.05)") == 1
+    async with asyncio.timeout(5):
+        await closing
 
 
 async def test_a_failed_transaction_leaves_nothing_and_the_owner_in_place(two_owners: str) -> None:
@@ -262,8 +307,14 @@ FULL_KEYS = {
     "items_by_seq": 2,
     "turns_pkey": 2,
     "turns_one_running": 2,
+    "turns_by_key": 2,
+    "turns_deserted": 3,
+    "turns_by_thread": 2,
     "attachments_pkey": 2,
 }
+
+KNOWN_BY = {"turns_pkey", "turns_by_key", "turns_deserted"}
+"""How a request that came before is found."""
 
 EXPECTED = [
     (threads.GET, {"threads_pkey"}),
@@ -274,17 +325,29 @@ EXPECTED = [
     (threads.CHANGE, {"threads_pkey"}),
     (items.GET, {"items_pkey"}),
     (items.POSITION, {"items_pkey"}),
-    (items.PAGE_ASC, {"items_by_seq"}),
-    (items.PAGE_DESC, {"items_by_seq"}),
+    (items.PAGE_ASC, {"items_by_seq", "turns_one_running"}),
+    (items.PAGE_DESC, {"items_by_seq", "turns_one_running"}),
     (items.ADD, {"threads_pkey"}),
+    (items.EMPTY_PAGE, {"threads_pkey", "turns_one_running"}),
+    (begin.CREATE_THREAD, {*KNOWN_BY, "attachments_pkey"}),
     (
         begin.OPEN_AND_APPEND,
-        {"threads_pkey", "items_by_seq", "turns_pkey", "turns_one_running", "attachments_pkey"},
+        {*KNOWN_BY, "threads_pkey", "items_by_seq", "turns_one_running", "attachments_pkey"},
     ),
-    (begin.BEGUN, {"turns_pkey", "items_pkey", "items_by_seq"}),
-    (begin.QUESTION, {"items_pkey"}),
+    (
+        retry.OPEN_AND_CUT,
+        {*KNOWN_BY, "threads_pkey", "items_pkey", "items_by_seq", "turns_one_running"},
+    ),
+    (retry.TAKE, {"turns_pkey"}),
+    (join.BEGUN, {"turns_pkey", "items_pkey", "items_by_seq"}),
+    (join.BY_KEY, {"turns_by_key"}),
+    (join.BY_FINGERPRINT, {"turns_deserted", "turns_by_thread"}),
+    (join.JOIN, {"turns_pkey"}),
     (finish.END, {"turns_pkey", "threads_pkey"}),
+    (cancel.CANCEL, {"turns_pkey"}),
+    (cancel.DESERT, {"turns_pkey"}),
     (record.GET, {"turns_pkey"}),
+    (result.RESULT, {"turns_pkey", "threads_pkey", "items_pkey", "items_by_seq"}),
     (attachments.GET, {"attachments_pkey"}),
 ]
 
@@ -369,11 +432,9 @@ async def test_every_hot_statement_runs_along_its_index(filled: str, sql: str, i
         parameters = max(int(number) for number in re.findall(r"\$(\d+)", sql))
         nulls = ", ".join(["NULL"] * parameters)
         plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})"))[0]["Plan"]
-    used = {node["Index Name"]: node for node in nodes(plan) if "Index Name" in node}
-    assert set(used) == indexes
+    used = [(node["Index Name"], node) for node in nodes(plan) if "Index Name" in node]
+    assert {name for name, _ in used} == indexes
     assert not [node["Node Type"] for node in nodes(plan) if node["Node Type"] in {"Seq Scan", "Sort"}]
-    for name, node in used.items():
-        columns = re.findall(
-            r"(?<![.\w])(?:\w+\.)?(owner_id|id|thread_id|seq|created_at)\b(?= [=<>]|,)", node["Index Cond"]
-        )
+    for name, node in used:
+        columns = re.findall(r"(?<![.\w])(?:\w+\.)?(\w+)\b(?= [=<>]|,)", node["Index Cond"])
         assert len(set(columns)) >= FULL_KEYS[name], node["Index Cond"]

@@ -26,7 +26,7 @@ async def connection(empty_database_url: str) -> Any:
 
 
 def test_the_migrations_are_numbered_without_a_gap() -> None:
-    assert [migration.number for migration in all_migrations()] == [1, 2]
+    assert [migration.number for migration in all_migrations()] == [1, 2, 3]
 
 
 async def test_an_empty_database_is_told_from_a_silent_one(connection: Any) -> None:

@@ -6,8 +6,8 @@ from litestar import Response, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
 from bobbin_protocol.items import StoredItem
-from bobbin_protocol.pages import Page
 from bobbin_protocol.store.items import ItemsCut
+from bobbin_protocol.store.threads import ItemPage
 from bobbin_store import items
 from bobbin_store.http.exchange import (
     ID_PATTERN,
@@ -51,7 +51,7 @@ async def list_items(
     after: Cursor = None,
     *,
     hidden: Hidden = False,
-) -> Response[Page[StoredItem]]:
+) -> Response[ItemPage]:
     """List the items of a thread in the order they were added; hidden ones only if asked for."""
     async with database_of(request).session(owner) as session:
         page = await items.page(session, owner, thread_id, PageRequest(limit, order, after), hidden=hidden)

@@ -3,15 +3,23 @@
 from litestar import Response, get, post
 from litestar.params import JSONBody
 
-from bobbin_protocol.store.turns import BeginTurn, FinishTurn, TurnBegun, TurnFinished, TurnRecord
+from bobbin_protocol.store.turns import (
+    BeginAnswer,
+    BeginTurn,
+    CancelTurn,
+    FinishTurn,
+    TurnFinished,
+    TurnRecord,
+    TurnResult,
+)
 from bobbin_store.http.exchange import AnyRequest, Body, Owner, PathId, answer, database_of
-from bobbin_store.turns import record
+from bobbin_store.turns import cancel, record, result
 from bobbin_store.turns.begin import begin
 from bobbin_store.turns.finish import finish
 
 
 @post("/turns", dto=Body, return_dto=None, status_code=200)
-async def begin_turn(request: AnyRequest, owner: Owner, data: JSONBody[BeginTurn]) -> Response[TurnBegun]:
+async def begin_turn(request: AnyRequest, owner: Owner, data: JSONBody[BeginTurn]) -> Response[BeginAnswer]:
     """Do everything that must happen before an answer can start; repeats change nothing."""
     return answer(request, await begin(database_of(request), owner, data))
 
@@ -30,4 +38,24 @@ async def get_turn(request: AnyRequest, owner: Owner, turn_id: PathId) -> Respon
     return answer(request, await record.get(database_of(request), owner, turn_id))
 
 
-ROUTES = [begin_turn, finish_turn, get_turn]
+@get("/turns/{turn_id:str}/items")
+async def get_result(request: AnyRequest, owner: Owner, turn_id: PathId) -> Response[TurnResult]:
+    """Give what became of a turn: its thread and its visible items."""
+    return answer(request, await result.get(database_of(request), owner, turn_id))
+
+
+@post("/turns/{turn_id:str}/cancel", dto=Body, return_dto=None, status_code=200)
+async def cancel_turn(
+    request: AnyRequest, owner: Owner, turn_id: PathId, data: JSONBody[CancelTurn]
+) -> Response[TurnRecord]:
+    """Ask whoever runs the turn to stop it; changes nothing after its end."""
+    return answer(request, await cancel.cancel(database_of(request), owner, turn_id, data))
+
+
+@post("/turns/{turn_id:str}/desert", status_code=200)
+async def desert_turn(request: AnyRequest, owner: Owner, turn_id: PathId) -> Response[TurnRecord]:
+    """Note that the turn has lost its last reader; changes nothing after its end."""
+    return answer(request, await cancel.desert(database_of(request), owner, turn_id))
+
+
+ROUTES = [begin_turn, finish_turn, get_turn, get_result, cancel_turn, desert_turn]

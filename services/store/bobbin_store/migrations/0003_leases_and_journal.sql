@@ -14,16 +14,20 @@ ALTER TABLE turns
     ADD COLUMN event_count bigint,
     ADD COLUMN checkpoint bytea,
     ADD COLUMN cancel_requested boolean NOT NULL DEFAULT false,
+    ADD COLUMN discarded boolean NOT NULL DEFAULT false,
     ADD COLUMN deserted_at timestamptz,
+    ADD COLUMN joined_by text COLLATE "C",
     ADD COLUMN idempotency_key text COLLATE "C",
     ADD COLUMN fingerprint bytea;
 
 COMMENT ON COLUMN turns.gateway_id IS 'Whose lease the turn is under; null once it has ended, or if it never had one.';
-COMMENT ON COLUMN turns.deserted_at IS 'When the turn lost its last reader before its end; null again once it is joined.';
+COMMENT ON COLUMN turns.discarded IS 'A retry has removed the place of the turn: what it still says is not stored.';
+COMMENT ON COLUMN turns.deserted_at IS 'When the turn last lost its last reader before its end.';
+COMMENT ON COLUMN turns.joined_by IS 'The id in the begin that has joined the turn since: so the turn is deserted no more.';
 
 CREATE INDEX turns_leased ON turns (gateway_id) WHERE gateway_id IS NOT NULL;
 CREATE UNIQUE INDEX turns_by_key ON turns (owner_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX turns_deserted ON turns (owner_id, fingerprint) WHERE deserted_at IS NOT NULL;
+CREATE INDEX turns_deserted ON turns (owner_id, fingerprint, deserted_at) WHERE deserted_at IS NOT NULL;
 
 -- The journal and the changes are kept for 10 minutes at least. Each lies in one of three slots, by the time it was
 -- written; a slot is emptied as a whole (TRUNCATE) before its turn comes again, which costs the same for any number

@@ -1,176 +1,196 @@
 """Beginning a turn: everything that must happen before an answer can start.
 
 Whatever happens in a thread takes the thread's row lock first, so that it happens in an order. A statement
-sees what was committed before it began, not what was committed while it waited for a lock; so a begin, which
-reads the thread's items, takes the lock in a statement of its own. A finish only writes rows, at which
-PostgreSQL looks again after the wait (READ COMMITTED, "EvalPlanQual"), and needs but one.
+sees what was committed before it began, not what was committed while it waited for a lock, except in the
+rows that it changes itself: at those PostgreSQL looks again (READ COMMITTED, "EvalPlanQual"). So a begin that
+reads and removes items takes the lock in a statement of its own (`retry`), while a finish, which only writes
+rows, needs but one.
+
+A begin that adds a message needs but one, too. If the thread has changed while it waited, it reads its
+context again; if another turn has begun, a unique index makes it fail, and it is done again with the lock
+taken first.
 """
 
 from __future__ import annotations
 
 from bobbin_protocol.items import UserMessageItem
-from bobbin_protocol.store.turns import AddUserMessage, BeginTurn, CreateThread, RetryAfterItem, TurnBegun
-from bobbin_protocol.threads import ActiveStatus, ThreadMetadata
+from bobbin_protocol.store.turns import (
+    AddUserMessage,
+    BeginAnswer,
+    BeginTurn,
+    CreateThread,
+    RetryAfterItem,
+    TurnBegun,
+)
+from bobbin_protocol.threads import ActiveStatus
 from bobbin_protocol.wire import encode_json
-from bobbin_store import attachments, items, threads
+from bobbin_store import attachments, threads
 from bobbin_store.attachments import check_id
 from bobbin_store.database import Database, Row, Session
-from bobbin_store.errors import Conflict, InvalidRequest, NotFound, StoreError
+from bobbin_store.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    StoreError,
+    ThreadClosed,
+    ThreadLocked,
+    TurnRunning,
+)
+from bobbin_store.turns import join, record, retry
+from bobbin_store.turns.join import opening
 
 ACTIVE = encode_json(ActiveStatus())
 
-# Make a thread with its first message and open the turn, if the thread's id is free.
+# Make a thread with its first message and open the turn, if the thread's id is free and the request did not
+# come before ($3, $7 to $9).
 CREATE_THREAD = """
-WITH thread AS (
-    INSERT INTO threads (owner_id, id, status, metadata, last_seq) VALUES ($1, $2, $9, '{}', 1)
+WITH earlier AS (
+    SELECT id FROM turns WHERE owner_id = $1 AND id = $3
+    UNION ALL
+    SELECT id FROM turns WHERE owner_id = $1 AND idempotency_key = $7
+    UNION ALL (
+        SELECT id FROM turns WHERE owner_id = $1 AND fingerprint = $8 AND deserted_at > now() - $9::interval
+        ORDER BY deserted_at LIMIT 1
+    )
+), thread AS (
+    INSERT INTO threads (owner_id, id, status, metadata, last_seq)
+    SELECT $1, $2, $14, '{}', 1 WHERE NOT EXISTS (SELECT FROM earlier)
     ON CONFLICT ON CONSTRAINT threads_pkey DO NOTHING
     RETURNING id, title, created_at, status, allowed_image_domains, metadata
 ), opened AS (
-    INSERT INTO turns (owner_id, id, thread_id, message_id, state)
-    SELECT $1, $3, $2, $4, 'running' FROM thread
+    INSERT INTO turns (owner_id, id, thread_id, message_id, state, gateway_id, idempotency_key, fingerprint)
+    SELECT $1, $3, $2, $10, 'running', $4, $5, $6 FROM thread
 ), message AS (
     INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-    SELECT $1, $2, $4, 1, $5, false, $3, $6, $7 FROM thread
+    SELECT $1, $2, $10, 1, 'user_message', false, $3, $11, $12 FROM thread
 ), claimed AS (
     UPDATE attachments SET thread_id = coalesce(attachments.thread_id, $2) FROM thread
-    WHERE attachments.owner_id = $1 AND attachments.id = ANY ($8::text[])
+    WHERE attachments.owner_id = $1 AND attachments.id = ANY ($13::text[])
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, turn_id) SELECT $1, $2, $3 FROM thread
 )
 SELECT id, title, created_at, status, allowed_image_domains, metadata FROM thread
 """
 
-# Open a turn unless it is known, end the one that runs, append the message; and tell what was there.
+# Open a turn in an active thread ($14) unless it came before ($3, $7 to $9), or another runs and is not to be
+# superseded ($15); end the one that runs, append the message; tell what was there, and whether that holds.
 OPEN_AND_APPEND = """
-WITH known AS (
-    SELECT FROM turns WHERE owner_id = $1 AND id = $3
+WITH earlier AS (
+    SELECT id FROM turns WHERE owner_id = $1 AND id = $3
+    UNION ALL
+    SELECT id FROM turns WHERE owner_id = $1 AND idempotency_key = $7
+    UNION ALL (
+        SELECT id FROM turns WHERE owner_id = $1 AND fingerprint = $8 AND deserted_at > now() - $9::interval
+        ORDER BY deserted_at LIMIT 1
+    )
+), running AS (
+    SELECT id FROM turns WHERE owner_id = $1 AND thread_id = $2 AND state = 'running'
+), locked AS MATERIALIZED (
+    SELECT id, title, created_at, status, allowed_image_domains, metadata, ctid AS version
+    FROM threads WHERE owner_id = $1 AND id = $2 FOR NO KEY UPDATE
+), open AS MATERIALIZED (
+    SELECT id FROM locked
+    WHERE status::text = $14 AND NOT EXISTS (SELECT FROM earlier)
+    AND NOT ($15 AND EXISTS (SELECT FROM running))
 ), superseded AS (
-    UPDATE turns SET state = 'interrupted'
-    WHERE owner_id = $1 AND thread_id = $2 AND state = 'running' AND NOT EXISTS (SELECT FROM known)
-    RETURNING id
+    UPDATE turns SET state = 'interrupted' FROM open
+    WHERE turns.owner_id = $1 AND turns.thread_id = $2 AND turns.state = 'running'
+    RETURNING turns.id
 ), opened AS (
-    INSERT INTO turns (owner_id, id, thread_id, message_id, state)
-    SELECT $1, $3, $2, $4, 'running' FROM (SELECT count(*) FROM superseded) AS before_it
+    INSERT INTO turns (
+        owner_id, id, thread_id, message_id, state, started_at, gateway_id, idempotency_key, fingerprint
+    )
+    SELECT $1, $3, $2, $10, 'running', clock_timestamp(), $4, $5, $6
+    FROM open, (SELECT count(*) FROM superseded) AS before_it
     ON CONFLICT ON CONSTRAINT turns_pkey DO NOTHING
     RETURNING id
 ), thread AS (
-    UPDATE threads SET last_seq = last_seq + 1, updated_at = now() FROM opened
-    WHERE threads.owner_id = $1 AND threads.id = $2 RETURNING threads.last_seq
+    UPDATE threads SET last_seq = last_seq + 1, updated_at = now()
+    WHERE owner_id = $1 AND id = $2 AND EXISTS (SELECT FROM opened) RETURNING last_seq
 ), message AS (
     INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-    SELECT $1, $2, $4, last_seq, $5, false, $3, $6, $7 FROM thread
+    SELECT $1, $2, $10, last_seq, 'user_message', false, $3, $11, $12 FROM thread
 ), claimed AS (
     UPDATE attachments SET thread_id = coalesce(attachments.thread_id, $2) FROM opened
-    WHERE attachments.owner_id = $1 AND attachments.id = ANY ($8::text[])
+    WHERE attachments.owner_id = $1 AND attachments.id = ANY ($13::text[])
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, turn_id) SELECT $1, $2, $3 FROM opened
 )
-SELECT EXISTS (SELECT FROM opened) AS opened, ARRAY (
-    SELECT data FROM items WHERE owner_id = $1 AND thread_id = $2 ORDER BY seq DESC LIMIT $9
-) AS history
-"""
-
-# Open a turn unless it is known, end the one that runs, remove all behind the message; give what is left.
-OPEN_AND_CUT = """
-WITH known AS (
-    SELECT FROM turns WHERE owner_id = $1 AND id = $3
-), superseded AS (
-    UPDATE turns SET state = 'interrupted', ended_at = now()
-    WHERE owner_id = $1 AND thread_id = $2 AND state = 'running' AND NOT EXISTS (SELECT FROM known)
-    RETURNING id
-), opened AS (
-    INSERT INTO turns (owner_id, id, thread_id, message_id, state)
-    SELECT $1, $3, $2, $4, 'running' FROM (SELECT count(*) FROM superseded) AS before_it
-    ON CONFLICT ON CONSTRAINT turns_pkey DO NOTHING
-    RETURNING id
-), thread AS (
-    UPDATE threads SET updated_at = now() FROM opened WHERE threads.owner_id = $1 AND threads.id = $2
-), removed AS (
-    DELETE FROM items USING opened WHERE items.owner_id = $1 AND items.thread_id = $2 AND items.seq > $5
-)
-SELECT EXISTS (SELECT FROM opened) AS opened, ARRAY (
-    SELECT data FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq <= $5 ORDER BY seq DESC LIMIT $6
-) AS history
-"""
-
-# What a begin answered, told again: the items up to the message of a known turn; none if it is gone by now.
-BEGUN = """
-WITH turn AS MATERIALIZED (
-    SELECT thread_id, message_id FROM turns WHERE owner_id = $1 AND id = $2
-)
-SELECT turn.thread_id, ARRAY (
-    SELECT items.data FROM items
-    WHERE items.owner_id = $1 AND items.thread_id = turn.thread_id AND items.seq <= (
-        SELECT message.seq FROM items AS message
-        WHERE message.owner_id = $1 AND message.thread_id = turn.thread_id AND message.id = turn.message_id
-    )
-    ORDER BY items.seq DESC LIMIT $3
-) AS history
-FROM turn
+SELECT id, title, created_at, status, allowed_image_domains, metadata,
+    EXISTS (SELECT FROM opened) AS opened, EXISTS (SELECT FROM earlier) AS earlier,
+    (SELECT id FROM running) AS running,
+    ARRAY (
+        SELECT data FROM items WHERE owner_id = $1 AND thread_id = $2 ORDER BY seq DESC LIMIT $16
+    ) AS history,
+    version = (SELECT ctid FROM threads WHERE owner_id = $1 AND id = $2) AS current
+FROM locked
 """
 
 
-async def begin(database: Database, owner: str, wanted: BeginTurn) -> TurnBegun:
-    """Do all that must happen before an answer can start; a repeat with the same turn id changes nothing.
+async def begin(database: Database, owner: str, wanted: BeginTurn) -> BeginAnswer:
+    """Do all that must happen before an answer can start, or join the turn that the same request began.
+
+    A repeat with the same turn id changes nothing.
 
     Raises:
         InvalidRequest: The message is not one of this thread.
         NotFound: There is no such thread, item or attachment.
         ThreadLocked, ThreadClosed: The thread takes no messages.
+        TurnRunning: Another turn runs there, and must not be superseded.
+        KeyReused: Another request came with the same idempotency key.
         Conflict: An id is taken.
     """
-    match wanted.input:
-        case CreateThread():
-            scope = database.session(owner)
-        case AddUserMessage() | RetryAfterItem():
-            scope = database.transaction(owner)
-    async with scope as session:
-        try:
-            begun = await _open(session, owner, wanted)
-        except StoreError:
-            # A repeat may find that the thread is locked by now, or its id taken: by the first try.
-            begun = await _begun(session, owner, wanted)
-            if begun is None:
-                raise
-        return begun
+    try:
+        return await _open(database, owner, wanted, hold=True)
+    except (Conflict, NotFound, ThreadLocked, ThreadClosed) as refusal:
+        # Whatever is in the way may be there because the request came before.
+        answer = await _came_before(database, owner, wanted)
+        if answer is not None:
+            return answer
+        if not isinstance(refusal, Conflict):
+            raise
+    return await _open(database, owner, wanted, hold=False)
 
 
-async def _open(session: Session, owner: str, wanted: BeginTurn) -> TurnBegun:
+async def _came_before(database: Database, owner: str, wanted: BeginTurn) -> BeginAnswer | None:
+    async with database.session(owner) as session:
+        begun = await join.begun_before(session, owner, wanted)
+        if begun is not None:
+            return begun
+        earlier = await join.find(session, owner, wanted)
+        if earlier is None:
+            return None
+        joined = await join.join(session, owner, wanted, earlier)
+        if joined is not None:
+            return joined
+    return await retry.answer_again(database, owner, wanted, earlier)
+
+
+async def _open(database: Database, owner: str, wanted: BeginTurn, *, hold: bool) -> TurnBegun:
+    """Open the turn; with `hold` not if the request may have come before.
+
+    Raises:
+        Conflict: It may; or an id is taken.
+    """
     match wanted.input:
         case CreateThread(message=message, attachment_ids=attachment_ids):
-            return await _create(session, owner, wanted, message, attachment_ids)
+            async with database.session(owner) as session:
+                await _complete(session, owner, wanted, message, attachment_ids)
+                return await _create(session, owner, wanted, message, attachment_ids, hold=hold)
         case AddUserMessage(message=message, attachment_ids=attachment_ids):
-            thread = await threads.lock(session, owner, wanted.thread_id)
-            threads.check_open(thread)
-            return await _append(session, owner, wanted, thread, message, attachment_ids)
+            async with database.session(owner) if hold else database.transaction(owner) as session:
+                if not hold:
+                    await threads.lock(session, owner, wanted.thread_id)
+                await _complete(session, owner, wanted, message, attachment_ids)
+                return await _append(session, owner, wanted, message, attachment_ids, hold=hold)
         case RetryAfterItem(item_id=item_id):
-            thread = await threads.lock(session, owner, wanted.thread_id)
-            threads.check_open(thread)
-            return await _cut(session, owner, wanted, thread, item_id)
+            return await retry.retry(database, owner, wanted, item_id, hold=hold)
 
 
-async def _create(
+async def _complete(
     session: Session, owner: str, wanted: BeginTurn, message: UserMessageItem, attachment_ids: list[str]
-) -> TurnBegun:
-    parameters = await _message_parameters(session, owner, wanted, message, attachment_ids)
-    row = await session.fetchrow(CREATE_THREAD, owner, *parameters, ACTIVE)
-    if row is None:
-        raise Conflict("A thread with this id exists already")
-    return _answer(wanted, threads.thread_of(row), [encode_json(message)])
-
-
-async def _append(
-    session: Session,
-    owner: str,
-    wanted: BeginTurn,
-    thread: ThreadMetadata,
-    message: UserMessageItem,
-    attachment_ids: list[str],
-) -> TurnBegun:
-    parameters = await _message_parameters(session, owner, wanted, message, attachment_ids)
-    row = await session.fetchrow(OPEN_AND_APPEND, owner, *parameters, wanted.history_limit - 1)
-    return _answer(wanted, thread, [*_history(row), encode_json(message)])
-
-
-async def _message_parameters(
-    session: Session, owner: str, wanted: BeginTurn, message: UserMessageItem, attachment_ids: list[str]
-) -> tuple[object, ...]:
+) -> None:
+    """Check a message and put its attachments in."""
     check_id(message.id, "$.input.message.id")
     if message.thread_id != wanted.thread_id:
         raise InvalidRequest(
@@ -178,54 +198,67 @@ async def _message_parameters(
         )
     if attachment_ids:
         message.attachments = await attachments.find(session, owner, attachment_ids)
-    return (
-        wanted.thread_id,
-        wanted.turn_id,
-        message.id,
-        "user_message",
-        message.created_at,
-        encode_json(message),
-        attachment_ids,
-    )
 
 
-def _history(row: Row | None) -> list[bytes]:
-    """Give what stood before, oldest first.
-
-    Raises:
-        Conflict: The turn is known, so nothing happened.
-    """
-    if row is None or not row["opened"]:
-        raise Conflict("A turn with this id exists already")
-    return row["history"][::-1]
-
-
-def _answer(wanted: BeginTurn, thread: ThreadMetadata, history: list[bytes]) -> TurnBegun:
-    documents = items.documents(history)
-    return TurnBegun(turn_id=wanted.turn_id, thread=thread, history=documents, message=documents[-1])
-
-
-# An item to answer again, and where it stands.
-QUESTION = "SELECT seq, type FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
-
-
-async def _cut(
-    session: Session, owner: str, wanted: BeginTurn, thread: ThreadMetadata, item_id: str
+async def _create(
+    session: Session,
+    owner: str,
+    wanted: BeginTurn,
+    message: UserMessageItem,
+    attachment_ids: list[str],
+    *,
+    hold: bool,
 ) -> TurnBegun:
-    question = await session.fetchrow(QUESTION, owner, wanted.thread_id, item_id)
-    if question is None:
-        raise NotFound("There is no such item in the thread", field="$.input.item_id")
-    if question["type"] != "user_message":
-        raise InvalidRequest("Only a user message can be answered again", field="$.input.item_id")
+    document = encode_json(message)
     row = await session.fetchrow(
-        OPEN_AND_CUT, owner, wanted.thread_id, wanted.turn_id, item_id, question["seq"], wanted.history_limit
+        CREATE_THREAD,
+        *opening(owner, wanted, hold=hold),
+        message.id,
+        message.created_at,
+        document,
+        attachment_ids,
+        ACTIVE,
     )
-    return _answer(wanted, thread, _history(row))
+    if row is None:
+        raise Conflict("A thread with this id exists already")
+    return record.begun(wanted.turn_id, threads.thread_of(row), [document])
 
 
-async def _begun(session: Session, owner: str, wanted: BeginTurn) -> TurnBegun | None:
-    row = await session.fetchrow(BEGUN, owner, wanted.turn_id, wanted.history_limit)
-    if row is None or row["thread_id"] != wanted.thread_id or not row["history"]:
-        return None
-    thread = await threads.get(session, owner, wanted.thread_id)
-    return _answer(wanted, thread, row["history"][::-1])
+async def _append(
+    session: Session,
+    owner: str,
+    wanted: BeginTurn,
+    message: UserMessageItem,
+    attachment_ids: list[str],
+    *,
+    hold: bool,
+) -> TurnBegun:
+    document = encode_json(message)
+    row = await session.fetchrow(
+        OPEN_AND_APPEND,
+        *opening(owner, wanted, hold=hold),
+        message.id,
+        message.created_at,
+        document,
+        attachment_ids,
+        ACTIVE.decode(),
+        wanted.if_running == "refuse",
+        wanted.history_limit - 1,
+    )
+    if row is None:
+        raise threads.not_found()
+    if not row["opened"]:
+        raise _refusal(wanted, row)
+    before = [*row["history"][::-1], document]
+    if not row["current"]:
+        before = await join.history(session, owner, wanted) or before
+    return record.begun(wanted.turn_id, threads.thread_of(row), before)
+
+
+def _refusal(wanted: BeginTurn, row: Row) -> StoreError:
+    if not row["earlier"]:
+        threads.check_open(threads.thread_of(row))
+        # What ran when the thread was in another state may have ended: that is worth another look.
+        if wanted.if_running == "refuse" and row["running"] is not None and row["current"]:
+            return TurnRunning(row["running"])
+    return Conflict("A turn with this id exists already")

@@ -8,14 +8,16 @@ from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import encode_json
 from bobbin_store import items, threads
 from bobbin_store.database import Database, Session
-from bobbin_store.errors import Conflict, InvalidRequest
+from bobbin_store.errors import Conflict, InvalidRequest, LeaseLost
 from bobbin_store.turns import record
 
 UNCHANGED = ThreadChange()
 
-# End a running turn: its state, its items in their order, its thread ($3, if given, is where the items
-# belong). Nothing happens to a turn that has ended. It is asked for `ended_at`, not for `state`: the index of
-# all running turns would look like a way to find one of them.
+# End a running turn under this gateway's lease ($21): its state, its items in their order, its thread ($3, if
+# given, is where the items belong), what the journal lacks. A turn whose place a retry has removed ends
+# without items or changes. Nothing happens to one that has ended.
+#
+# It is asked for `ended_at`, not `state`: the index of all running turns would look like a way to find one.
 END = """
 WITH thread AS (
     SELECT id FROM threads
@@ -24,9 +26,19 @@ WITH thread AS (
     FOR NO KEY UPDATE
 ), ended AS (
     UPDATE turns SET
-        state = CASE state WHEN 'running' THEN $4 ELSE state END, ended_at = now(), usage = $5, error = $6
-    FROM thread WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
-    RETURNING turns.thread_id, turns.state
+        state = CASE state WHEN 'running' THEN $4 ELSE state END, ended_at = now(), usage = $5, error = $6,
+        event_count = $22, gateway_id = NULL,
+        deserted_at = CASE WHEN $23::boolean IS NULL THEN deserted_at WHEN $23 THEN now() END,
+        joined_by = CASE WHEN $23 THEN NULL ELSE joined_by END
+    FROM thread
+    WHERE turns.owner_id = $1 AND turns.id = $2 AND turns.ended_at IS NULL
+    AND turns.gateway_id IS NOT DISTINCT FROM $21
+    RETURNING turns.thread_id, turns.state, turns.discarded
+), journalled AS (
+    INSERT INTO journal (owner_id, turn_id, first, last, data)
+    SELECT $1, $2, chunk.first, chunk.last, chunk.data
+    FROM ended, unnest($24::bigint[], $25::bigint[], $26::bytea[]) AS chunk (first, last, data)
+    ON CONFLICT DO NOTHING
 ), changed AS (
     UPDATE threads SET
         title = CASE WHEN $7 THEN $8 ELSE coalesce(title, $20) END,
@@ -35,7 +47,7 @@ WITH thread AS (
         metadata = CASE WHEN $13 THEN $14 ELSE metadata END,
         updated_at = now(),
         last_seq = last_seq + cardinality($15::text[])
-    WHERE owner_id = $1 AND id = (SELECT thread_id FROM ended)
+    WHERE owner_id = $1 AND id = (SELECT thread_id FROM ended WHERE NOT discarded)
     RETURNING id, title, created_at, status, allowed_image_domains, metadata, last_seq
 ), written AS (
     INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
@@ -63,6 +75,7 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
         InvalidRequest: An item is not one of the turn's thread.
         NotFound: There is no such turn, or its thread has been deleted.
         Conflict: It has ended in another state.
+        LeaseLost: It has not ended, and is under another gateway's lease.
     """
     thread_id = outcome.items[0].get("thread_id") if outcome.items else None
     entries = items.entries_of(outcome.items, thread_id)
@@ -79,6 +92,12 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
             *threads.change_parameters(outcome.thread or UNCHANGED),
             *items.columns(entries),
             outcome.suggested_title,
+            outcome.gateway_id,
+            outcome.event_count,
+            outcome.deserted,
+            [chunk.first for chunk in outcome.journal],
+            [chunk.last for chunk in outcome.journal],
+            [chunk.data for chunk in outcome.journal],
         )
         if row is None:
             state, thread = await _not_ended(session, owner, turn_id, thread_id, outcome)
@@ -92,10 +111,12 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
 async def _not_ended(
     session: Session, owner: str, turn_id: str, thread_id: str | None, outcome: FinishTurn
 ) -> tuple[TurnState, ThreadMetadata]:
-    """Say why a turn was not ended, or how it stands if it had ended in the same way or was interrupted."""
+    """Say why a turn was not ended, or how it stands: ended in the same way, or interrupted."""
     turn = await record.load(session, owner, turn_id)
     if thread_id not in {None, turn.thread_id}:
         raise InvalidRequest("The items say that they are in another thread", field="$.items[0].thread_id")
+    if turn.ended_at is None:
+        raise LeaseLost("The turn is under the lease of another gateway")
     if turn.state not in {outcome.state, "interrupted"}:
         raise Conflict(f"The turn has ended already: {turn.state}")
     return turn.state, await threads.get(session, owner, turn.thread_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from bobbin_protocol.store.turns import TurnRecord, Usage
+from bobbin_protocol.store.turns import TurnBegun, TurnRecord, Usage
+from bobbin_protocol.threads import ThreadMetadata
+from bobbin_store import items
 from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import NotFound
 
@@ -12,7 +14,8 @@ decode_usage = msgspec.json.Decoder(Usage).decode
 
 # One turn.
 GET = """
-SELECT id, thread_id, state, started_at, ended_at, usage, error FROM turns WHERE owner_id = $1 AND id = $2
+SELECT id, thread_id, state, started_at, ended_at, usage, error, event_count, cancel_requested
+FROM turns WHERE owner_id = $1 AND id = $2
 """
 
 
@@ -43,4 +46,12 @@ def record_of(row: Row) -> TurnRecord:
         ended_at=row["ended_at"],
         usage=None if row["usage"] is None else decode_usage(row["usage"]),
         error=row["error"],
+        event_count=row["event_count"],
+        cancel_requested=row["cancel_requested"],
     )
+
+
+def begun(turn_id: str, thread: ThreadMetadata, history: list[bytes]) -> TurnBegun:
+    """Say that a turn has begun, with its context, oldest item first and its message last."""
+    documents = items.documents(history)
+    return TurnBegun(turn_id=turn_id, thread=thread, history=documents, message=documents[-1])

@@ -24,7 +24,8 @@ async def test_a_first_message_makes_its_thread_and_comes_back_as_the_whole_cont
     begun = await store.post("/turns", begin("u1", "t1"))
     message = user_message("m-u1", "t1")
     thread = (await store.get("/threads/t1"))["thread"]
-    assert begun == {"turn_id": "u1", "thread": thread, "history": [message], "message": message}
+    expected = {"turn_id": "u1", "thread": thread, "history": [message], "message": message}
+    assert begun == {"type": "begun", **expected}
     assert await store.item_ids("t1") == ["m-u1"]
     assert await state(store, "u1") == "running"
 
