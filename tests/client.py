@@ -89,9 +89,14 @@ def message(text: str, *, model: str | None = None, quoted_text: str | None = No
 async def _events(response: httpx.Response) -> AsyncIterator[Event]:
     async for sse in EventSource(response).aiter_sse():
         event = json.loads(sse.data)
-        _EVENT.validate_python(event)
-        _check_no_nulls(event)
+        check_event(event)
         yield event
+
+
+def check_event(event: Event) -> None:
+    """It is one that the reference knows, without nulls."""
+    _EVENT.validate_python(event)
+    _check_no_nulls(event)
 
 
 def _check_no_nulls(value: Any, path: str = "$") -> None:

@@ -15,12 +15,15 @@ from bobbin_gateway.agent import Agent, TitlingAgent
 from bobbin_gateway.auth import authenticator
 from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
+from bobbin_gateway.http.feeds import owner_events, thread_events
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
+from bobbin_gateway.http.turns import cancel_turn, turn_events
 from bobbin_gateway.openai_agent.agent import open_agent
 from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
+from bobbin_gateway.turns.beginning import Beginnings
 from bobbin_gateway.turns.engine import TurnEngine
 
 
@@ -38,15 +41,22 @@ def create_app(settings: Settings) -> Litestar:
             engine = TurnEngine(
                 agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
             )
+            await engine.lease.renew()
+            going = tasks.create_task(engine.run(), name="engine")
+            stack.callback(going.cancel)
             stack.push_async_callback(engine.close)
             stack.enter_context(finishing_first(engine, tasks))
             app.state["gateway"] = Gateway(
-                settings=settings, store=store, engine=engine, authenticator=authenticator(settings)
+                settings=settings,
+                store=store,
+                engine=engine,
+                beginnings=Beginnings(engine, store, settings),
+                authenticator=authenticator(settings),
             )
             yield
 
     return Litestar(
-        [chatkit, live, ready],
+        [chatkit, turn_events, cancel_turn, owner_events, thread_events, live, ready],
         lifespan=[lifespan],
         exception_handlers={Exception: problem_response},
         cors_config=_cors(settings),

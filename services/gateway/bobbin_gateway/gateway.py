@@ -9,6 +9,7 @@ from msgspec import Struct
 from bobbin_gateway.auth import Authenticator, HttpRequest
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
+from bobbin_gateway.turns.beginning import Beginnings
 from bobbin_gateway.turns.engine import TurnEngine
 
 
@@ -18,6 +19,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     settings: Settings
     store: Store
     engine: TurnEngine
+    beginnings: Beginnings
     authenticator: Authenticator
 
 

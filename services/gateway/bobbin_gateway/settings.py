@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -60,6 +61,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     model_api: Annotated[
         Literal["responses", "chat"], Meta(description="Dialect: `responses` or `chat` (Chat Completions)")
     ] = "responses"
+    background: Annotated[
+        bool,
+        Meta(
+            description="`MODEL_API=responses`: make answers in OpenAI's background mode, so that another "
+            "gateway goes on with them when this one dies; the provider keeps them for a while"
+        ),
+    ] = False
     models: Annotated[
         str,
         Meta(
@@ -87,6 +95,47 @@ class Settings(Struct, frozen=True, kw_only=True):
     title_wait_s: Annotated[
         float, Meta(ge=0, description="How long a finished answer waits for its thread's title, s")
     ] = 2.0
+    double_texting: Annotated[
+        Literal["interrupt", "queue", "reject"],
+        Meta(
+            description="What a message does while its thread is being answered: "
+            "`interrupt` (the answer so far is kept), `queue` (it waits) or `reject`"
+        ),
+    ] = "interrupt"
+    queue_timeout_s: Annotated[
+        float, Meta(gt=0, description="`DOUBLE_TEXTING=queue`: longest wait of a message, s")
+    ] = 120.0
+    begin_retry_s: Annotated[
+        float, Meta(ge=0, description="How long a message waits for a store that is away, s")
+    ] = 15.0
+    resend_window_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="How long after the loss of a turn's last reader the same request means the same "
+            "turn, s (0: never)",
+        ),
+    ] = 30.0
+    lease_s: Annotated[
+        float,
+        Meta(ge=0.5, le=600, description="How long a gateway is silent before others take over its turns, s"),
+    ] = 5.0
+    journal_buffer_bytes: Annotated[
+        int,
+        Meta(ge=65_536, description="Most bytes of events that wait in memory for the store, per process"),
+    ] = 67_108_864
+    watch_interval_s: Annotated[
+        float,
+        Meta(gt=0, le=10, description="How often a gateway looks for what its readers follow elsewhere, s"),
+    ] = 0.1
+    drain_notice_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="How long a gateway that is to stop takes new turns, though it says not ready, s",
+        ),
+    ] = 0.0
     cancel_grace_s: Annotated[
         float, Meta(ge=0, description="How long a turn outlives the loss of its last reader, s")
     ] = 0.0
@@ -119,6 +168,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             mistakes.append("AUTH=jwt needs either JWT_SECRET or JWT_JWKS_URL")
         if self.jwt_secret and len(self.jwt_secret.encode()) < _HS256_BYTES:
             mistakes.append(f"JWT_SECRET is shorter than {_HS256_BYTES} bytes")
+        if self.background and self.model_api == "chat":
+            mistakes.append(
+                "BACKGROUND=1 is refused with MODEL_API=chat: Chat Completions has no background mode. "
+                "Set MODEL_API=responses, or leave BACKGROUND out"
+            )
         if mistakes:
             raise ValueError("\n".join(mistakes))
 
@@ -137,6 +191,7 @@ def names(text: str) -> list[str]:
     return [name for part in text.split(",") if (name := part.strip())]
 
 
+@lru_cache(maxsize=16)
 def is_loopback(host: str) -> bool:
     """Whether a name or address can only mean this machine."""
     try:

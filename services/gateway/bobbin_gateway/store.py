@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
-from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
 from bobbin_protocol.store.feedback import NewFeedback
-from bobbin_protocol.store.threads import ThreadChange, ThreadWithItems
-from bobbin_protocol.store.turns import BeginTurn, FinishTurn, TurnBegun, TurnFinished
+from bobbin_protocol.store.gateways import ClaimedTurns, ClaimTurns, LeaseRenewed, RenewLease
+from bobbin_protocol.store.journal import JournalWritten, WriteJournal
+from bobbin_protocol.store.threads import ItemPage, ThreadChange, ThreadWithItems
+from bobbin_protocol.store.turns import (
+    BeginAnswer,
+    BeginTurn,
+    CancelTurn,
+    FinishTurn,
+    TurnFinished,
+    TurnRecord,
+    TurnResult,
+)
+from bobbin_protocol.store.watch import Watch, Watched
 from bobbin_protocol.threads import ThreadMetadata
 
 T = TypeVar("T")
@@ -44,13 +54,46 @@ class Store:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def begin_turn(self, owner_id: str, begin: BeginTurn) -> TurnBegun:
-        """Open a turn; safe to repeat."""
-        return await self._call(_TURN_BEGUN, owner_id, "POST", "/v1/turns", begin)
+    async def begin_turn(self, owner_id: str, begin: BeginTurn) -> BeginAnswer:
+        """Open a turn, or find the one that the request has opened before; safe to repeat."""
+        return await self._call(_BEGIN_ANSWER, owner_id, "POST", "/v1/turns", begin)
 
     async def finish_turn(self, owner_id: str, turn_id: str, finish: FinishTurn) -> TurnFinished:
         """Store a turn's outcome; safe to repeat."""
         return await self._call(_TURN_FINISHED, owner_id, "POST", f"/v1/turns/{turn_id}/finish", finish)
+
+    async def get_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
+        """How a turn stands."""
+        return await self._call(_TURN, owner_id, "GET", _path("turns", turn_id))
+
+    async def turn_result(self, owner_id: str, turn_id: str) -> TurnResult:
+        """What became of a turn, in its final form."""
+        return await self._call(_TURN_RESULT, owner_id, "GET", _path("turns", turn_id, "items"))
+
+    async def cancel_turn(self, owner_id: str, turn_id: str, *, only_if_deserted: bool = False) -> TurnRecord:
+        """Ask whoever runs the turn to stop it; safe to repeat."""
+        wanted = CancelTurn(only_if_deserted=only_if_deserted)
+        return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "cancel"), wanted)
+
+    async def desert_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
+        """Note that a turn has lost its last reader."""
+        return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "desert"))
+
+    async def renew_lease(self, gateway_id: str, wanted: RenewLease) -> LeaseRenewed:
+        """Register this process, or renew its lease."""
+        return await self._call(_LEASE, None, "PUT", _path("gateways", gateway_id), wanted)
+
+    async def claim_turns(self, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
+        """Take over turns of processes that died."""
+        return await self._call(_CLAIMED, None, "POST", _path("gateways", gateway_id, "claims"), wanted)
+
+    async def write_journal(self, gateway_id: str, wanted: WriteJournal) -> JournalWritten:
+        """Add to the journal of many turns; safe to repeat."""
+        return await self._call(_WRITTEN, None, "POST", _path("gateways", gateway_id, "journal"), wanted)
+
+    async def watch(self, wanted: Watch) -> Watched:
+        """What happened to many turns and in many threads."""
+        return await self._call(_WATCHED, None, "POST", "/v1/watch", wanted)
 
     async def get_thread(self, owner_id: str, thread_id: str) -> ThreadWithItems:
         """A thread and its oldest visible items."""
@@ -74,7 +117,7 @@ class Store:
 
     async def list_items(
         self, owner_id: str, thread_id: str, limit: int | None, order: Order, after: str | None
-    ) -> Page[StoredItem]:
+    ) -> ItemPage:
         """A page of a thread's visible items."""
         query = _page_query(limit, order, after)
         return await self._call(_ITEMS, owner_id, "GET", _path("threads", thread_id, "items"), query=query)
@@ -98,7 +141,7 @@ class Store:
     async def _call(
         self,
         answer: msgspec.msgpack.Decoder[T],
-        owner_id: str,
+        owner_id: str | None,
         method: str,
         path: str,
         body: msgspec.Struct | None = None,
@@ -114,16 +157,17 @@ class Store:
         self,
         method: str,
         path: str,
-        owner_id: str,
+        owner_id: str | None,
         body: msgspec.Struct | None,
         query: dict[str, str] | None,
     ) -> tuple[bytes, int]:
         """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
         data = None if body is None else _encode(body)
+        headers = None if owner_id is None else {OWNER_HEADER: owner_id}
 
         async def send() -> tuple[bytes, int]:
             async with self._session.request(
-                method, path, params=query, data=data, headers={OWNER_HEADER: owner_id}
+                method, path, params=query, data=data, headers=headers
             ) as response:
                 return await response.read(), response.status
 
@@ -155,6 +199,7 @@ async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[S
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=30),
         cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
     ) as session:
         yield Store(session)
     await asyncio.sleep(0)  # aiohttp: lets the transports of closed connections go
@@ -179,11 +224,17 @@ _OWN_FAULT = frozenset({401, 500, 502, 503, 504})
 """Answers that are no fault of the caller: a wrong service token is our own misconfiguration."""
 
 _PROBLEM = msgspec.json.Decoder(Problem)
-_TURN_BEGUN = msgspec.msgpack.Decoder(TurnBegun)
+_BEGIN_ANSWER = msgspec.msgpack.Decoder(cast("type[BeginAnswer]", BeginAnswer))
+_TURN = msgspec.msgpack.Decoder(TurnRecord)
+_TURN_RESULT = msgspec.msgpack.Decoder(TurnResult)
+_LEASE = msgspec.msgpack.Decoder(LeaseRenewed)
+_CLAIMED = msgspec.msgpack.Decoder(ClaimedTurns)
+_WRITTEN = msgspec.msgpack.Decoder(JournalWritten)
+_WATCHED = msgspec.msgpack.Decoder(Watched)
 _TURN_FINISHED = msgspec.msgpack.Decoder(TurnFinished)
 _THREAD_WITH_ITEMS = msgspec.msgpack.Decoder(ThreadWithItems)
 _THREADS = msgspec.msgpack.Decoder(Page[ThreadMetadata])
 _THREAD = msgspec.msgpack.Decoder(ThreadMetadata)
-_ITEMS = msgspec.msgpack.Decoder(Page[StoredItem])
+_ITEMS = msgspec.msgpack.Decoder(ItemPage)
 _NIL = b"\xc0"
 _NOTHING = msgspec.msgpack.Decoder(Any)

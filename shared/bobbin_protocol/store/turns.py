@@ -130,7 +130,7 @@ class FinishTurn(Wire):
     journal: list[JournalChunk] = always(list)
     """The events that the journal lacks, if it has any of this turn's."""
     deserted: bool | None = None
-    """Whether its last reader was lost before its end (`BeginTurn.resend_window_s`); None: as the store knows."""
+    """Whether its last reader was lost before its end (`BeginTurn.resend_window_s`); None: no change."""
 
 
 class TurnFinished(Wire):
@@ -157,7 +157,7 @@ class TurnRecord(Wire):
 
 
 class CancelTurn(Wire):
-    """``POST /v1/turns/{turn_id}/cancel``: ask whoever runs the turn to stop it. Changes nothing at its end."""
+    """``POST /v1/turns/{turn_id}/cancel``: ask whoever runs the turn to stop it, unless it has ended."""
 
     only_if_deserted: bool = False
     """Not if someone has joined it since its last reader was lost."""

@@ -53,6 +53,8 @@ class Change(Wire):
 
     thread_id: str
     turn_id: str | None = None
+    position: str
+    """To be given as `after` by a reader that has got as far as this."""
     event: bytes | None = None
     """JSON of a ChatKit event, or of a `bobbin_protocol.feed.ThreadDeletedEvent`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from bobbin_gateway.gateway import Gateway
+from bobbin_gateway.turns.standing import StandingItems
 from bobbin_protocol.items import StoredItem, for_client
 from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import (
@@ -13,6 +14,7 @@ from bobbin_protocol.requests import (
     InputTranscribeReq,
     InvalidRequest,
     ItemsFeedbackReq,
+    ItemsListParams,
     ItemsListReq,
     NonStreamingReq,
     ThreadsDeleteReq,
@@ -46,24 +48,24 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> b
     store = gateway.store
     match request:
         case ThreadsGetByIdReq(params=params):
+            standing = StandingItems(gateway.engine.turns, store, owner_id, params.thread_id)
             found = await store.get_thread(owner_id, params.thread_id)
-            return encode_json(_with_items(found.thread, found.items))
+            page = _behind(found.items, await standing.read(found.items.running_turn_id))
+            return encode_json(_with_items(found.thread, page))
         case ThreadsListReq(params=params):
             threads = await store.list_threads(owner_id, params.limit, params.order, params.after)
             data = [thread_for_client(thread) for thread in threads.data]
             return encode_json(Page(data=data, has_more=threads.has_more, after=threads.after))
         case ItemsListReq(params=params):
-            items = await store.list_items(
-                owner_id, params.thread_id, params.limit, params.order, params.after
-            )
-            return encode_json(_items_for_client(items))
+            return encode_json(_items_for_client(await _items(gateway, owner_id, params)))
         case ThreadsUpdateReq(params=params):
             changed = await store.change_thread(owner_id, params.thread_id, ThreadChange(title=params.title))
             gateway.engine.rename(owner_id, params.thread_id, params.title)
             return encode_json(thread_for_client(changed))
         case ThreadsDeleteReq(params=params):
-            await gateway.engine.interrupt(owner_id, params.thread_id)
+            await gateway.engine.interrupt_thread(owner_id, params.thread_id)
             await store.delete_thread(owner_id, params.thread_id)
+            gateway.engine.watcher.hurry()
             return _EMPTY
         case ItemsFeedbackReq(params=params):
             feedback = NewFeedback(item_ids=params.item_ids, kind=params.kind)
@@ -80,6 +82,32 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> b
             raise InvalidRequest("This server handles no actions")
         case _:
             assert_never(request)
+
+
+async def _items(gateway: Gateway, owner_id: str, params: ItemsListParams) -> Page[StoredItem]:
+    standing = StandingItems(gateway.engine.turns, gateway.store, owner_id, params.thread_id)
+    page = await gateway.store.list_items(
+        owner_id, params.thread_id, params.limit, params.order, params.after
+    )
+    if params.order == "asc":
+        return _behind(page, [] if page.has_more else await standing.read(page.running_turn_id))
+    if params.after is not None:
+        return page
+    return _before(page, await standing.read(page.running_turn_id))
+
+
+def _behind(page: Page[StoredItem], standing: list[StoredItem]) -> Page[StoredItem]:
+    """The page with the items of a running turn, which come last: it may be longer than asked for."""
+    known = {item["id"] for item in page.data}
+    new = [] if page.has_more else [item for item in standing if item["id"] not in known]
+    return Page(data=[*page.data, *new], has_more=page.has_more, after=page.after)
+
+
+def _before(page: Page[StoredItem], standing: list[StoredItem]) -> Page[StoredItem]:
+    """The same for the newest first."""
+    known = {item["id"] for item in page.data}
+    new = [item for item in reversed(standing) if item["id"] not in known]
+    return Page(data=[*new, *page.data], has_more=page.has_more, after=page.after)
 
 
 def _with_items(thread: ThreadMetadata, items: Page[StoredItem]) -> _ThreadAnswer:

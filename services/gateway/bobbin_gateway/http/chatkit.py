@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
 
 from litestar import post
 from litestar.exceptions import ClientException, HTTPException, InternalServerException
@@ -13,10 +15,12 @@ from litestar.types import ASGIApp
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.answers import answer
-from bobbin_gateway.http.event_stream import ErrorStream, TurnStream
+from bobbin_gateway.http.event_stream import ErrorStream, LaterStream, TurnStream
 from bobbin_gateway.settings import Settings
-from bobbin_gateway.store import StoreRefused, StoreUnavailable
+from bobbin_gateway.store import StoreRefused
+from bobbin_gateway.turns.beginning import NotYet, TurnRequest
 from bobbin_gateway.turns.outcome import refusal_event
+from bobbin_gateway.turns.source import TurnReader
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import UserMessageItem
@@ -38,27 +42,52 @@ async def chatkit(request: HttpRequest) -> ASGIApp:
     _check_media_type(request)
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    decoded = decode_request(await _body(request, gateway.settings.max_body_bytes))
+    body = await _body(request, gateway.settings.max_body_bytes)
+    decoded = decode_request(body)
     if isinstance(decoded, StreamingReq):
-        return await _stream(gateway, owner_id, decoded, request)
-    body = await answer(gateway, owner_id, decoded)
-    return ASGIResponse(body=body, media_type="application/json", headers={"Cache-Control": "no-store"})
+        return await _stream(gateway, owner_id, decoded, body, request)
+    document = await answer(gateway, owner_id, decoded)
+    return ASGIResponse(body=document, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-async def _stream(gateway: Gateway, owner_id: str, decoded: StreamingReq, request: HttpRequest) -> ASGIApp:
+async def _stream(
+    gateway: Gateway, owner_id: str, decoded: StreamingReq, body: bytes, request: HttpRequest
+) -> ASGIApp:
     opened = _open(decoded, gateway.settings)
     if opened is None:
         return ErrorStream(ErrorEvent(message="This server does not handle this kind of request."))
     thread_id, turn_input, model = opened
+    wanted = TurnRequest(
+        turn_id=new_id("turn"),
+        owner_id=owner_id,
+        thread_id=thread_id,
+        input=turn_input,
+        model=model,
+        locale=request.headers.get("accept-language"),
+        fingerprint=sha256(body).digest(),
+        idempotency_key=_idempotency_key(request),
+        resumable=is_resumable(request),
+    )
     try:
-        running = await gateway.engine.begin(
-            owner_id, thread_id, turn_input, model=model, locale=request.headers.get("accept-language")
-        )
-    except (StoreRefused, StoreUnavailable) as error:
+        return TurnStream(await _begin(gateway, wanted), gateway.settings)
+    except NotYet:
         if _is_strict(request):
+            return TurnStream(await _begin_later(gateway, wanted), gateway.settings)
+        return LaterStream(wanted.turn_id, partial(_begin_later, gateway, wanted), gateway.settings)
+    except StoreRefused as refused:
+        if _is_strict(request) or refused.problem.code == "key_reused":
             raise
-        return ErrorStream(refusal_event(error))
-    return TurnStream(gateway.engine, running, gateway.settings)
+        return ErrorStream(refusal_event(refused))
+
+
+async def _begin(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
+    source = await gateway.beginnings.begin(wanted)
+    return gateway.engine.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
+
+
+async def _begin_later(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
+    source = await gateway.beginnings.begin_later(wanted)
+    return gateway.engine.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
 
 
 def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, str | None] | None:
@@ -135,11 +164,25 @@ async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
         raise ClientException("The request was cut off") from error
 
 
+def is_resumable(request: HttpRequest) -> bool:
+    """Whether the client asks for numbered events and may come back for the rest."""
+    return request.headers.get("chatkit-resumable", "").strip() == "1"
+
+
+def _idempotency_key(request: HttpRequest) -> str | None:
+    """The key of a request that may be sent again (draft-ietf-httpapi-idempotency-key-header)."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+        raise InvalidRequest(f"Between 1 and {_LONGEST_KEY} characters, please", "Idempotency-Key")
+    return key
+
+
 def _is_strict(request: HttpRequest) -> bool:
     """RFC 7240, section 4.4: the caller wants failures as HTTP errors."""
     return "handling=strict" in request.headers.get("prefer", "").replace(" ", "").lower()
 
 
+_LONGEST_KEY = 255
 _MOST_DISCARDED = 64 * 1024 * 1024
 
 _MEDIA_TYPES = frozenset({"", "application/json", "text/plain", "application/x-www-form-urlencoded"})

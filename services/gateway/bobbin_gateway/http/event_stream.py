@@ -1,20 +1,22 @@
 """A turn's events as an HTTP response.
 
-The response is an ASGI application of its own: it holds one follower and no more, and it learns from
+The response is an ASGI application of its own: it holds one reader and no more, and it learns from
 ``receive`` that the client is gone, also while the turn is silent.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 from litestar.types import Receive, Scope, Send
 
 from bobbin_gateway.settings import Settings
-from bobbin_gateway.turns.engine import TurnEngine
-from bobbin_gateway.turns.log import Follower
-from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.store import StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.outcome import Draining, refusal_event
+from bobbin_gateway.turns.source import TurnReader
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.sse import PING, encode_event
 from bobbin_protocol.wire import encode_json
@@ -31,30 +33,82 @@ _HEADERS: list[tuple[bytes, bytes]] = [
 
 
 class TurnStream:
-    """Sends a turn's events, from the first, until the turn ends or the client leaves."""
+    """Sends a turn's events until the turn ends or the client leaves."""
 
-    def __init__(self, engine: TurnEngine, running: RunningTurn, settings: Settings) -> None:
-        self._engine = engine
-        self._running = running
-        self._send_timeout_s = settings.send_timeout_s
-        # From now on the turn has a reader, also before the first byte.
-        self._follower = running.follow(settings.keepalive_s)
+    def __init__(self, reader: TurnReader, settings: Settings) -> None:
+        """Take over a reader: it is left when the response ends."""
+        self._reader = reader
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
         del scope
-        gone = asyncio.create_task(_disconnect(receive, self._follower))
+        gone = asyncio.create_task(call_when_gone(receive, self._reader.stop))
         try:
-            await _start(send, [*_HEADERS, (TURN_ID_HEADER, self._running.turn.id.encode())])
-            while (frames := await self._follower.read()) is not None:
-                async with asyncio.timeout(self._send_timeout_s):
-                    await send({"type": "http.response.body", "body": frames or PING, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
-            log.info("reader left behind", turn_id=self._running.turn.id)
+            await start(send, self._reader.turn_id)
+            await _send_all(self._reader, send, self._settings)
         finally:
-            self._engine.leave(self._running, self._follower)
+            self._reader.leave()
             gone.cancel()
+
+
+class LaterStream:
+    """The same for a turn that cannot begin yet: keep-alives go out until it does."""
+
+    def __init__(
+        self, turn_id: str, begin: Callable[[], Coroutine[Any, Any, TurnReader]], settings: Settings
+    ) -> None:
+        """Prepare a response.
+
+        Args:
+            turn_id: Of the turn that is to begin.
+            begin: Waits until it has begun; cancelled when the client leaves.
+            settings: The gateway's.
+        """
+        self._turn_id = turn_id
+        self._begin = begin
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the response."""
+        del scope
+        beginning = asyncio.create_task(self._begin(), name=f"{self._turn_id} begins")
+        leave = _Leaving(beginning)
+        gone = asyncio.create_task(call_when_gone(receive, leave))
+        try:
+            await start(send, self._turn_id)
+            while not (await asyncio.wait([beginning], timeout=self._settings.keepalive_s))[0]:
+                await send_in_time(send, PING, self._settings)
+            if not beginning.cancelled():
+                leave.reader = beginning.result()
+                await _send_all(leave.reader, send, self._settings)
+        except (StoreRefused, StoreUnavailable, Draining) as error:
+            await send_in_time(send, encode_event(encode_json(refusal_event(error))), self._settings)
+            await end(send)
+        finally:
+            await _settle(beginning)
+            gone.cancel()
+
+
+class _Leaving:
+    """What to do when the client leaves: not begin, or read no more."""
+
+    def __init__(self, beginning: asyncio.Task[TurnReader]) -> None:
+        self._beginning = beginning
+        self.reader: TurnReader | None = None
+
+    def __call__(self) -> None:
+        self._beginning.cancel()
+        if self.reader is not None:
+            self.reader.stop()
+
+
+async def _settle(beginning: asyncio.Task[TurnReader]) -> None:
+    """Give back the reader that a beginning has brought about, whether anyone wants it or not."""
+    beginning.cancel()
+    await asyncio.wait([beginning])
+    if not beginning.cancelled() and beginning.exception() is None:
+        beginning.result().leave()
 
 
 class ErrorStream:
@@ -66,15 +120,47 @@ class ErrorStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
         del scope, receive
-        await _start(send, _HEADERS)
+        await start(send, None)
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
-async def _start(send: Send, headers: list[tuple[bytes, bytes]]) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+async def start(send: Send, turn_id: str | None) -> None:
+    """Begin a stream of events."""
+    turn = [] if turn_id is None else [(TURN_ID_HEADER, turn_id.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *turn]})
 
 
-async def _disconnect(receive: Receive, follower: Follower) -> None:
+async def call_when_gone(receive: Receive, callback: Callable[[], object]) -> None:
+    """Wait for the client to leave."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    follower.leave()
+    callback()
+
+
+async def _send_all(reader: TurnReader, send: Send, settings: Settings) -> None:
+    try:
+        while (frames := await reader.read()) is not None:
+            await send_in_time(send, frames or PING, settings)
+        if reader.farewell:
+            await send_in_time(send, reader.farewell, settings)
+        await end(send)
+    except TimeoutError:
+        log.info("reader left behind", turn_id=reader.turn_id)
+    except (StoreRefused, StoreUnavailable, Draining) as error:
+        log.info("reader lost its turn", turn_id=reader.turn_id, reason=str(error))
+        await end(send)
+
+
+async def send_in_time(send: Send, body: bytes, settings: Settings) -> None:
+    """Send a piece of a stream.
+
+    Raises:
+        TimeoutError: The client does not read.
+    """
+    async with asyncio.timeout(settings.send_timeout_s):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def end(send: Send) -> None:
+    """End a stream of events."""
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -17,6 +17,9 @@ def live() -> dict[str, str]:
 @get("/health/ready")
 async def ready(request: HttpRequest) -> Response[dict[str, str]]:
     """Answer 200 if turns can begin, else 503."""
-    if await gateway_of(request).store.is_ready():
+    gateway = gateway_of(request)
+    if gateway.engine.draining:
+        return Response({"status": "stopping"}, status_code=503)
+    if await gateway.store.is_ready():
         return Response({"status": "ready"})
     return Response({"status": "the store is not ready"}, status_code=503)

@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 
 from bobbin_gateway.auth import HttpRequest, KeysUnavailable, Unauthorized
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
-from bobbin_gateway.turns.outcome import UNAVAILABLE
+from bobbin_gateway.turns.outcome import UNAVAILABLE, Draining
 from bobbin_protocol.problem import MEDIA_TYPE, Problem, ProblemCode
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.wire import encode_json
@@ -25,7 +25,7 @@ def problem_of(error: Exception) -> Problem:
             return _problem(401, "Unauthorized", "unauthorized", str(error))
         case StoreRefused():
             return error.problem
-        case StoreUnavailable():
+        case StoreUnavailable() | Draining():
             return _problem(503, "Unavailable", "unavailable", UNAVAILABLE)
         case KeysUnavailable():
             return _problem(503, "Unavailable", "unavailable", "Sign-in cannot be checked right now")
@@ -40,7 +40,7 @@ def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     problem = problem_of(error)
     if problem.status >= _SERVER_FAULT:
-        expected = isinstance(error, StoreUnavailable | KeysUnavailable)
+        expected = isinstance(error, StoreUnavailable | KeysUnavailable | Draining)
         log.error(
             "request failed", path=request.url.path, reason=str(error), exc_info=None if expected else error
         )

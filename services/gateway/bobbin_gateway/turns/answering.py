@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import structlog
 
-from bobbin_gateway.agent import Agent
 from bobbin_gateway.settings import Settings
+from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.outcome import (
     COMPLETED,
     DESERTED,
@@ -30,11 +30,13 @@ _PATIENCE_S = 5.0
 """How long an agent that was told to stop may still tidy up. It is anyone's code, and may not listen."""
 
 
-async def answer(agent: Agent, running: RunningTurn, settings: Settings) -> Outcome:
-    """Run the agent until it is done, fails, breaks a limit, or someone stops the turn."""
+async def answer(
+    events: AsyncIterator[ThreadStreamEvent], running: RunningTurn, journal: Journal, settings: Settings
+) -> Outcome:
+    """Take in what the agent says until it is done, fails, breaks a limit, or someone stops the turn."""
     silence = Watchdog(settings.first_token_timeout_s, partial(running.stop, SILENT))
     end = asyncio.get_running_loop().call_later(settings.turn_timeout_s, running.stop, TOO_LONG)
-    listening = asyncio.create_task(_listen(agent, running, silence, settings.silence_timeout_s))
+    listening = asyncio.create_task(_listen(events, running, journal, silence, settings))
     try:
         await asyncio.wait([listening, running.stopped], return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
@@ -47,14 +49,22 @@ async def answer(agent: Agent, running: RunningTurn, settings: Settings) -> Outc
     return _outcome(listening, running)
 
 
-async def _listen(agent: Agent, running: RunningTurn, silence: Watchdog, silence_s: float) -> None:
-    events = agent.respond(running.turn)
+async def _listen(
+    events: AsyncIterator[ThreadStreamEvent],
+    running: RunningTurn,
+    journal: Journal,
+    silence: Watchdog,
+    settings: Settings,
+) -> None:
     async with _closing(events):
         async for event in events:
             if running.stopped.done():
                 return
             running.emit(event)
-            silence.renew(silence_s)
+            if not journal.has_room:
+                silence.renew(settings.turn_timeout_s)  # not the agent's silence
+                await journal.room()
+            silence.renew(settings.silence_timeout_s)
 
 
 def _closing(events: AsyncIterator[ThreadStreamEvent]) -> AbstractAsyncContextManager[Any]:

@@ -1,46 +1,45 @@
 """Runs turns: each as a task of its own, whoever reads it or does not.
 
 Begin is one store call, finish is one store call. In between, the agent's events are encoded once and
-appended to the turn's log, in the order in which the agent yields them.
+appended to the turn's log, in the order in which the agent yields them; the journal takes them from there.
 
-A turn always ends, and always in `finish`: completed, failed, cancelled (its last reader left, or a new
-message came) or interrupted (the gateway stopped). What was said until then is kept.
+A turn always ends, and always in `_run`: completed, failed, cancelled (its last reader left, or a new
+message came), interrupted (its gateway stopped or died), or, without a word to the store, by becoming another
+gateway's. What was said until then is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from weakref import WeakValueDictionary
+from collections.abc import AsyncIterator
+from functools import partial
 
 import msgspec
 import structlog
-from msgspec import UNSET
 
-from bobbin_gateway.agent import Agent, TitlingAgent, Turn
+from bobbin_gateway.agent import Agent, ContinuingAgent, TitlingAgent, Turn
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.titles import title_by_model, title_by_rule
 from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.answering import answer
-from bobbin_gateway.turns.log import Follower
-from bobbin_gateway.turns.outcome import Outcome
+from bobbin_gateway.turns.ending import finish
+from bobbin_gateway.turns.journal import Journal
+from bobbin_gateway.turns.lease import Lease
+from bobbin_gateway.turns.outcome import Draining, Outcome
+from bobbin_gateway.turns.registry import RunningTurns
+from bobbin_gateway.turns.result import FinalSource
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_protocol.events import ThreadItemDoneEvent
-from bobbin_protocol.ids import new_id
-from bobbin_protocol.items import (
-    SDKHiddenContextItem,
-    StoredItem,
-    ThreadItem,
-    UserMessageItem,
-)
-from bobbin_protocol.store.threads import ThreadChange
-from bobbin_protocol.store.turns import BeginTurn, CreateThread, FinishTurn, RetryAfterItem, TurnInput
+from bobbin_gateway.turns.source import Observed, Source, TurnReader
+from bobbin_gateway.turns.tail import Tail
+from bobbin_gateway.turns.takeover import message_of, restore
+from bobbin_gateway.turns.watcher import Watcher
+from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
+from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, thread_item_of
+from bobbin_protocol.store.gateways import ClaimedTurn
+from bobbin_protocol.store.turns import TurnBegun, TurnRecord
 
 log = structlog.get_logger()
-
-STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior request."
-"""What a later turn's model reads after an answer that the user stopped (reference: the same note)."""
 
 
 class TurnEngine:
@@ -60,45 +59,48 @@ class TurnEngine:
         self._store = store
         self._settings = settings
         self._tasks = tasks
-        self._running: dict[tuple[str, str], RunningTurn] = {}
-        """By owner and thread: at most one turn runs in a thread."""
-        self._beginning: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        """A lock for each thread in which a turn is about to begin."""
+        self.turns = RunningTurns()
+        self.journal = Journal(store, self.turns, settings)
+        self.lease = Lease(store, self.turns, settings)
+        self.watcher = Watcher(store, settings)
+        self.draining = False
+        """Whether the process is about to stop, and others should get new turns."""
+        self.stopped = asyncio.Event()
+        """Set when no turn runs here any more, and none will: whoever still reads is to read elsewhere."""
         self._closed = False
 
-    async def begin(
-        self, owner_id: str, thread_id: str, turn_input: TurnInput, *, model: str | None, locale: str | None
-    ) -> RunningTurn:
-        """Open a turn and start its task.
+    async def run(self) -> None:
+        """Journal, lease and watcher; for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.journal.run(), name="journal")
+            tasks.create_task(self.lease.run(self.take_over), name="lease")
+            tasks.create_task(self.watcher.run(), name="watcher")
 
-        Raises:
-            StoreRefused: No such thread, the thread is locked, and the like.
-            StoreUnavailable: The store cannot be reached.
+    def start(
+        self,
+        owner_id: str,
+        begun: TurnBegun,
+        *,
+        gateway_id: str,
+        created: bool,
+        said: bool,
+        model: str | None,
+        locale: str | None,
+    ) -> RunningTurn:
+        """Run a turn that the store has opened.
+
+        Args:
+            owner_id: Whose turn.
+            begun: The store's answer.
+            gateway_id: Under whose lease it was opened.
+            created: Whether the client is told of its thread.
+            said: Whether the client is told of its message.
+            model: What the client chose.
+            locale: The client's.
         """
-        if self._closed:
-            raise StoreUnavailable("the gateway is stopping")
-        key = owner_id, thread_id
-        lock = self._beginning.setdefault(key, asyncio.Lock())
-        async with lock:  # messages that arrive together are heard one after the other
-            await self.interrupt(owner_id, thread_id)
-            return await self._begin(owner_id, thread_id, turn_input, model=model, locale=locale)
-
-    async def _begin(
-        self, owner_id: str, thread_id: str, turn_input: TurnInput, *, model: str | None, locale: str | None
-    ) -> RunningTurn:
-        turn_id = new_id("turn")
-        begun = await self._store.begin_turn(
-            owner_id,
-            BeginTurn(
-                turn_id=turn_id,
-                thread_id=thread_id,
-                input=turn_input,
-                history_limit=self._settings.history_items,
-            ),
-        )
         message = msgspec.convert(begun.message, UserMessageItem)
         turn = Turn(
-            id=turn_id,
+            id=begun.turn_id,
             owner_id=owner_id,
             thread=begun.thread,
             history=_known_items(begun.history),
@@ -106,70 +108,248 @@ class TurnEngine:
             model=model,
             locale=locale,
         )
-        said = None if isinstance(turn_input, RetryAfterItem) else ThreadItemDoneEvent(item=message)
-        running = RunningTurn(turn, self._settings.max_output_bytes)
-        running.open(created=isinstance(turn_input, CreateThread), said=said)
-        self._running[owner_id, thread_id] = running
-        running.task = self._tasks.create_task(self._run(running), name=turn_id)
+        running = self._prepare(turn, gateway_id)
+        running.open(created=created, said=ThreadItemDoneEvent(item=message) if said else None)
+        self._launch(running, None)
+        self.watcher.hurry()
         return running
 
-    async def interrupt(self, owner_id: str, thread_id: str) -> None:
-        """End the turn that runs in the thread, if any, and wait until its partial answer is stored."""
-        running = self._running.get((owner_id, thread_id))
-        if running is not None and running.task is not None:
+    def take_over(self, claimed: ClaimedTurn) -> None:
+        """Bring a turn of a dead gateway to its end, or go on with it."""
+        turn = Turn(
+            id=claimed.turn_id,
+            owner_id=claimed.owner_id,
+            thread=claimed.thread,
+            history=[],
+            message=message_of(claimed),
+        )
+        running = self._prepare(turn, self.lease.gateway_id)
+        running.outlives_readers = running.tail.wanted = True
+        restore(running, claimed)
+        if claimed.cancel_requested:
             running.stop(outcome.CANCELLED)
-            await asyncio.wait([running.task], timeout=self._settings.store_timeout_s)
+        elif (
+            claimed.state == "running"
+            and claimed.checkpoint is not None
+            and isinstance(self._agent, ContinuingAgent)
+        ):
+            said = running.items.items()
+            self._launch(running, self._agent.resume(turn, said, claimed.checkpoint))
+            return
+        else:
+            running.stop(outcome.ORPHANED)
+        self._launch(running, None)
+
+    def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
+        tail = Tail(turn, gateway_id, self.journal)
+        return RunningTurn(turn, tail, self._settings.max_output_bytes, self._deserted)
+
+    def _launch(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
+        self.turns.add(running)
+        running.task = self._tasks.create_task(self._run(running, events), name=running.turn_id)
+
+    async def open(self, owner_id: str, turn_id: str, *, resumable: bool) -> Source:
+        """A turn to read, wherever it runs or ran; entered.
+
+        Raises:
+            StoreRefused: No such turn.
+            StoreUnavailable: The store cannot be reached.
+            Draining: The process is stopping.
+        """
+        if running := self.turns.get(owner_id, turn_id):
+            running.enter(resumable=resumable)
+            return running
+        if self.stopped.is_set():
+            raise Draining
+        remote = self.watcher.turn(owner_id, turn_id)
+        remote.enter(resumable=resumable)
+        try:
+            async with asyncio.timeout(self._settings.store_timeout_s):
+                await remote.found.wait()
+        except TimeoutError as error:
+            remote.leave()
+            raise StoreUnavailable("the turn was not found in time") from error
+        except asyncio.CancelledError:
+            remote.leave()
+            raise
+        if not remote.log.moved:
+            return remote
+        remote.leave()
+        return FinalSource(await self._store.turn_result(owner_id, turn_id))  # or there is none: it raises
+
+    async def observe(self, owner_id: str, turn_id: str, after: int) -> TurnReader:
+        """A reader of safe events that does not count: a turn is cancelled for want of readers all the same.
+
+        It begins behind event `after`, or at the end if there is no such event.
+
+        Raises:
+            StoreRefused: No such turn.
+            StoreUnavailable: The store cannot be reached.
+        """
+
+        async def open_source() -> Source:
+            if running := self.turns.get(owner_id, turn_id):
+                running.tail.hurry()
+                return Observed(running)
+            return await self.open(owner_id, turn_id, resumable=True)
+
+        source = await open_source()
+        position = source.position(after)
+        return TurnReader(
+            source,
+            self._settings.keepalive_s,
+            position=len(source.log.frames) if position is None else position,
+            resumable=True,
+            reopen=open_source,
+        )
+
+    def reader(self, owner_id: str, source: Source, *, position: int, resumable: bool) -> TurnReader:
+        """A reader of an entered source, who is to leave it."""
+        return TurnReader(
+            source,
+            self._settings.keepalive_s,
+            position=position,
+            resumable=resumable,
+            reopen=partial(self.open, owner_id, source.turn_id, resumable=resumable),
+        )
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
-        """Tell the turn that runs in the thread, if any, that its thread has a name now."""
-        if running := self._running.get((owner_id, thread_id)):
+        """The user has given the thread a name: tell the turn that runs in it, and those who watch."""
+        if running := self.turns.in_thread(owner_id, thread_id):
             running.rename(title)
+        self.watcher.hurry()
 
-    def leave(self, running: RunningTurn, follower: Follower) -> None:
-        """A follower is gone; a turn that nobody reads any more is cancelled after the grace period."""
-        follower.leave()
-        running.followers -= 1
-        if running.followers == 0 and not running.log.ended:
-            grace_s = self._settings.cancel_grace_s
-            asyncio.get_running_loop().call_later(grace_s, _stop_if_unread, running)
+    async def interrupt_thread(self, owner_id: str, thread_id: str) -> None:
+        """End the turn that runs in the thread here, if any, and wait until its answer is stored."""
+        if running := self.turns.in_thread(owner_id, thread_id):
+            await self.interrupt(running)
+
+    async def interrupt(self, running: RunningTurn) -> None:
+        """End a turn because something else is wanted in its thread; wait until its answer is stored."""
+        running.stop(outcome.CANCELLED)
+        if running.task is not None:
+            await asyncio.wait([running.task], timeout=self._settings.store_timeout_s)
+
+    async def ended_elsewhere(self, owner_id: str, turn_id: str) -> TurnRecord:
+        """Wait for the end of a turn that another gateway runs and has been asked to stop."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.lease_s
+        record = await self._store.get_turn(owner_id, turn_id)
+        while record.state == "running" and clock() < deadline:
+            await asyncio.sleep(_PAUSE_S)
+            record = await self._store.get_turn(owner_id, turn_id)
+        return record
+
+    def _deserted(self, running: RunningTurn) -> None:
+        """A turn that nobody reads is cancelled after the grace period, unless a reader may come back."""
+        running.deserted = True
+        if running.outlives_readers or self._settings.cancel_grace_s > 0:
+            self._tasks.create_task(self._await_readers(running), name=f"{running.turn_id} deserted")
+        else:
+            running.stop(outcome.CANCELLED)
+
+    async def _await_readers(self, running: RunningTurn) -> None:
+        """Let readers come back, here or on another gateway, and stop the turn if none does."""
+        owner_id, turn_id = running.turn.owner_id, running.turn_id
+        try:
+            await self._store.desert_turn(owner_id, turn_id)
+            if running.outlives_readers or await self._ended_within(running, self._settings.cancel_grace_s):
+                return
+            if running.readers == 0:
+                record = await self._store.cancel_turn(owner_id, turn_id, only_if_deserted=True)
+                if not record.cancel_requested:
+                    running.outlives_readers = True  # somebody reads it elsewhere
+                    return
+        except (StoreRefused, StoreUnavailable) as error:
+            log.warning("desertion not noted", turn_id=turn_id, reason=str(error))
+        if running.readers == 0 and not running.outlives_readers:
+            running.stop(outcome.CANCELLED)
+
+    async def _ended_within(self, running: RunningTurn, wait_s: float) -> bool:
+        assert running.task is not None  # noqa: S101 (it has had a reader)
+        done, _ = await asyncio.wait([running.task], timeout=wait_s)
+        return bool(done)
 
     async def close(self) -> None:
-        """Let running turns end within the grace period, then end the rest honestly. May be called again."""
+        """Take no new turns, let running ones end within the grace period, then hand over or end the rest.
+
+        May be called again.
+        """
+        if not self.draining:
+            self.draining = True
+            await asyncio.sleep(self._settings.drain_notice_s)
+        self._closed = True
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.shutdown_grace_s
-        while tasks := [running.task for running in self._running.values() if running.task is not None]:
+        while tasks := [running.task for running in self.turns.all() if running.task is not None]:
             if clock() < deadline:
                 await asyncio.wait(tasks, timeout=deadline - clock())
                 continue
-            self._closed = True
-            for running in self._running.values():
-                running.stop(outcome.SHUT_DOWN)
+            await self._hand_over()
+            self.turns.stop([running.turn_id for running in self.turns.all()], outcome.SHUT_DOWN)
             await asyncio.wait(tasks)
+        self.stopped.set()
+        self.watcher.close()
 
-    async def _run(self, running: RunningTurn) -> None:
+    @property
+    def closed(self) -> bool:
+        """Whether turns can begin here no more."""
+        return self._closed
+
+    async def _hand_over(self) -> None:
+        """Release those turns that another gateway can go on with, with all that they have said."""
+        going = [running for running in self.turns.all() if running.turn.checkpoint is not None]
+        if not going:
+            return
+        await self.journal.flush()
+        for running in going:
+            running.lose()
+            self.lease.release(running.turn.owner_id, running.turn_id)
+        await asyncio.wait([running.task for running in going if running.task is not None])
+        await self.lease.renew()
+
+    async def _run(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
         turn, last_word = running.turn, None
-        key = turn.owner_id, turn.thread.id
         try:
-            ending = await self._answer_and_title(running)
-            if ending.error is not None:
-                running.tell(ending.error)
+            ending = await self._answer_and_title(running, events)
             _log_ending(turn, ending)
-            if not await self._finish(running, ending):
-                last_word = outcome.UNSAVED
+            if not running.lost and ending.error is not None:
+                running.tell(ending.error)
+            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline()):
+                last_word = outcome.LOST.error if running.lost else outcome.UNSAVED
         except Exception:  # a bug of ours must not end the other turns of the process
             log.exception("turn lost", turn_id=turn.id)
             last_word = outcome.UNSAVED
         finally:
-            if self._running.get(key) is running:
-                del self._running[key]
+            self._forget(running, stored=last_word is None)
             running.close(last_word)
 
-    async def _answer_and_title(self, running: RunningTurn) -> Outcome:
+    def _deadline(self) -> float:
+        """Until when (on the loop's clock) a finished turn waits for a store that is away."""
+        since = self.journal.away_since or asyncio.get_running_loop().time()
+        return since + self._settings.store_retry_s
+
+    def _forget(self, running: RunningTurn, *, stored: bool) -> None:
+        self.turns.remove(running)
+        running.tail.end()
+        if stored:
+            running.log.secure(len(running.log.frames))
+        elif not running.lost:
+            self.lease.release(running.turn.owner_id, running.turn_id)  # whoever claims it ends it
+        self.watcher.hurry()
+
+    async def _answer_and_title(
+        self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None
+    ) -> Outcome:
         turn = running.turn
         naming: asyncio.Task[str | None] | None = None
         if turn.thread.title is None and self._titling_agent is not None:
             naming = asyncio.create_task(title_by_model(self._titling_agent, turn))
-        ending = await answer(self._agent, running, self._settings)
+        if running.stopped.done():
+            ending = running.stopped.result()
+        else:
+            events = events or self._agent.respond(turn)
+            ending = await answer(events, running, self.journal, self._settings)
         running.settle()
         if turn.thread.title is None:
             running.suggest(await self._title(turn, naming))
@@ -190,47 +370,8 @@ class TurnEngine:
             return naming.result()
         return title_by_rule(turn.message)
 
-    async def _finish(self, running: RunningTurn, ending: Outcome) -> bool:
-        """Store the outcome; while the store is away, try again until the time for it is up.
 
-        Returns:
-            Whether it is stored.
-        """
-        turn = running.turn
-        finish = FinishTurn(
-            state=ending.state,
-            items=[_stored(item) for item in _items_to_keep(running, ending)],
-            removed_item_ids=running.items.removed(),
-            thread=_change(running),
-            suggested_title=running.suggested_title,
-            usage=turn.usage,
-            error=ending.detail if ending.state == "failed" else None,
-        )
-        clock = asyncio.get_running_loop().time
-        deadline, pause_s = clock() + self._settings.store_retry_s, 0.1
-        while True:
-            try:
-                await self._store.finish_turn(turn.owner_id, turn.id, finish)
-            except StoreRefused as refused:
-                log.error("turn refused by the store", turn_id=turn.id, problem=refused.problem.detail)
-                return False
-            except StoreUnavailable as error:
-                if clock() + pause_s > deadline:
-                    log.error("turn not saved", turn_id=turn.id, reason=str(error))
-                    return False
-                log.warning("store away, will try again", turn_id=turn.id, reason=str(error))
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            else:
-                return True
-
-
-_LONGEST_PAUSE_S = 2.0
-
-
-def _stop_if_unread(running: RunningTurn) -> None:
-    if running.followers == 0:
-        running.stop(outcome.CANCELLED)
+_PAUSE_S = 0.1
 
 
 def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
@@ -238,7 +379,7 @@ def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
     known: list[ThreadItem] = []
     for item in items:
         try:
-            known.append(msgspec.convert(item, ThreadItem))
+            known.append(thread_item_of(item))
         except msgspec.ValidationError as error:
             log.warning(
                 "item not understood", item_id=item.get("id"), type=item.get("type"), reason=str(error)
@@ -246,46 +387,8 @@ def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
     return known
 
 
-def _items_to_keep(running: RunningTurn, ending: Outcome) -> list[ThreadItem]:
-    """All items that are done, and a note when the user stopped the answer."""
-    turn = running.turn
-    items = running.items.done()
-    if ending.state == "cancelled":
-        note = SDKHiddenContextItem(
-            id=turn.new_id("sdk_hidden_context"),
-            thread_id=turn.thread.id,
-            created_at=datetime.now(UTC),
-            content=STOPPED_NOTE,
-        )
-        items.append(note)
-    return items
-
-
-def _stored(item: ThreadItem) -> StoredItem:
-    return msgspec.to_builtins(item)
-
-
-def _change(running: RunningTurn) -> ThreadChange | None:
-    """Only what the agent changed: someone else may have changed the rest meanwhile."""
-    before, after = running.stored_thread, running.turn.thread
-    if before == after:
-        return None
-    return ThreadChange(
-        title=UNSET if after.title in {before.title, running.suggested_title} else after.title,
-        status=UNSET if after.status == before.status else after.status,
-        allowed_image_domains=(
-            UNSET
-            if after.allowed_image_domains == before.allowed_image_domains
-            else after.allowed_image_domains
-        ),
-        metadata=UNSET if after.metadata == before.metadata else after.metadata,
-    )
-
-
 def _log_ending(turn: Turn, ending: Outcome) -> None:
     if ending.unexpected is not None:
         log.error("turn failed", turn_id=turn.id, detail=ending.detail, exc_info=ending.unexpected)
     elif ending.state == "failed":
         log.warning("turn failed", turn_id=turn.id, detail=ending.detail)
-    else:
-        log.debug("turn ended", turn_id=turn.id, state=ending.state)

@@ -49,6 +49,17 @@ DESERTED = Outcome(
     error=ErrorEvent(code="stream.error", allow_retry=True),
     detail="the agent ended by a cancellation of its own",
 )
+LOST = Outcome(
+    state="interrupted",
+    error=ErrorEvent(message="The connection to the answer was lost. Please try again.", allow_retry=True),
+    detail="another gateway took the turn over",
+)
+ORPHANED = Outcome(
+    state="interrupted",
+    error=ErrorEvent(message="The answer was interrupted. Please try again.", allow_retry=True),
+    detail="the gateway that ran the turn is gone",
+)
+AWAY = Outcome(state="failed", detail="the store was away for too long")
 UNSAVED = ErrorEvent(message="The answer could not be saved. Please try again.", allow_retry=True)
 
 
@@ -67,12 +78,17 @@ def outcome_of(error: Exception) -> Outcome:
     return Outcome(state="failed", error=event, detail=f"{type(error).__name__}: {error}", unexpected=error)
 
 
-def refusal_event(error: StoreRefused | StoreUnavailable) -> ErrorEvent:
+class Draining(Exception):
+    """This process is about to stop and takes no new turns."""
+
+
+def refusal_event(error: StoreRefused | StoreUnavailable | Draining) -> ErrorEvent:
     """The event for a turn that could not begin."""
     match error:
         case StoreRefused():
-            return ErrorEvent(message=error.problem.message, allow_retry=error.problem.status == _TOO_MANY)
-        case StoreUnavailable():
+            later = error.problem.status == _TOO_MANY or error.problem.code == "turn_running"
+            return ErrorEvent(message=error.problem.message, allow_retry=later)
+        case StoreUnavailable() | Draining():
             return ErrorEvent(message=UNAVAILABLE, allow_retry=True)
 
 

@@ -1,14 +1,16 @@
-"""A turn while this process runs it: its log, its items as they stand, its followers, its end."""
+"""A turn while this process runs it: its log, its items as they stand, its readers, its end."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
 from bobbin_gateway.agent import Turn
-from bobbin_gateway.turns.log import EventLog, Follower
-from bobbin_gateway.turns.outcome import Outcome, OutputTooLarge
+from bobbin_gateway.turns.outcome import LOST, Outcome, OutputTooLarge
+from bobbin_gateway.turns.source import NumberedSource
+from bobbin_gateway.turns.tail import Tail
 from bobbin_protocol.events import (
     ErrorEvent,
     StreamOptions,
@@ -23,24 +25,42 @@ from bobbin_protocol.events import (
 )
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
-from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
-from bobbin_protocol.threads import Thread, ThreadMetadata
+from bobbin_protocol.threads import ThreadMetadata, thread_for_client
 from bobbin_protocol.wire import encode_json
 
 
-class RunningTurn:
+class RunningTurn(NumberedSource):
     """The engine's view of a turn. Events go in by `emit`; followers read them from `log`."""
 
-    def __init__(self, turn: Turn, max_output_bytes: int) -> None:
+    def __init__(
+        self, turn: Turn, tail: Tail, max_output_bytes: int, deserted: Callable[[RunningTurn], None]
+    ) -> None:
+        """Prepare a turn.
+
+        Args:
+            turn: What its agent sees.
+            tail: Its part in the journal.
+            max_output_bytes: Most bytes of its events.
+            deserted: To be called when its last reader has left before its end.
+        """
         self.turn = turn
+        self.turn_id = turn.id
+        self.tail = tail
+        self.log = tail.log
         self._max_output_bytes = max_output_bytes
-        self.log = EventLog()
+        self._deserted = deserted
         self.items = ItemFold()
         self.stopped: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         """Done when someone wants the turn to end before its agent does; holds why."""
-        self.followers = 0
+        self.readers = 0
+        self.outlives_readers = False
+        """Whether it goes on without readers: one of them may come back."""
+        self.deserted: bool | None = None
+        """Whether its last reader was lost; None as long as none was."""
+        self.lost = False
+        """Whether it is another gateway's by now: nothing of it may be stored from here."""
         self.task: asyncio.Task[None] | None = None
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
@@ -62,6 +82,7 @@ class RunningTurn:
             OutputTooLarge: With it the answer would be too large to store.
             Exception: It cannot be encoded.
         """
+        self.tail.mark()
         frame = _frame(event)  # first, so that what cannot be sent is never stored either
         if self.log.size + len(frame) > self._max_output_bytes:
             raise OutputTooLarge
@@ -70,10 +91,10 @@ class RunningTurn:
     def _take(self, event: ThreadStreamEvent, frame: bytes) -> None:
         self.items.apply(event)
         if isinstance(event, ThreadItemUpdatedEvent):
-            self.log.append(frame)
+            self.tail.append(frame)
             return
         if not _is_hidden(event):
-            self.log.append(frame)
+            self.tail.append(frame)
         self.emit_thread_change()
 
     def emit_thread_change(self) -> None:
@@ -90,7 +111,7 @@ class RunningTurn:
         self._append(ThreadUpdatedEvent(thread=thread_for_client(changed)))
 
     def _append(self, event: ThreadStreamEvent) -> None:
-        self.log.append(_frame(event))
+        self.tail.append(_frame(event))
 
     def settle(self) -> None:
         """Finish what the agent left unfinished: a message stays as far as it got.
@@ -112,10 +133,17 @@ class RunningTurn:
         self._append(error)
 
     def close(self, last_word: ErrorEvent | None = None) -> None:
-        """Nothing more will come."""
-        if last_word is not None:
-            self._append(last_word)
-        self.log.end()
+        """Nothing more will come from here.
+
+        Args:
+            last_word: What to say to the readers, though it is not part of the turn: it could not be stored.
+        """
+        self.log.end(farewell=b"" if last_word is None else _frame(last_word), moved=self.lost)
+
+    def adopt(self, thread: ThreadMetadata) -> None:
+        """Take in what the turn had said of its thread before it came here: the name it suggested."""
+        if self.turn.thread.title is None and thread.title is not None:
+            self.suggested_title = self.turn.thread.title = self._sent_thread.title = thread.title
 
     def rename(self, title: str) -> None:
         """The user gave the thread a name meanwhile: it stays."""
@@ -127,22 +155,25 @@ class RunningTurn:
         if not self.stopped.done():
             self.stopped.set_result(reason)
 
-    def follow(self, keepalive_s: float) -> Follower:
-        """A new reader of all events; give it back to the engine when it leaves."""
-        self.followers += 1
-        return Follower(self.log, keepalive_s)
+    def lose(self) -> None:
+        """Let go of the turn: it is another gateway's."""
+        self.lost = self.turn.handed_over = True
+        self.stop(LOST)
 
+    def enter(self, *, resumable: bool) -> None:
+        """Count one more reader."""
+        self.readers += 1
+        if resumable:
+            self.outlives_readers = self.tail.wanted = True
+            self.tail.hurry()
+        if self.deserted:
+            self.deserted = False
 
-def thread_for_client(thread: ThreadMetadata) -> Thread:
-    """The thread as an event shows it: no items, and no metadata, which is for the server side only."""
-    return Thread(
-        id=thread.id,
-        title=thread.title,
-        created_at=thread.created_at,
-        status=thread.status,
-        allowed_image_domains=thread.allowed_image_domains,
-        items=Page(),
-    )
+    def leave(self) -> None:
+        """Count one less."""
+        self.readers -= 1
+        if self.readers == 0 and not self.log.ended:
+            self._deserted(self)
 
 
 def _frame(event: ThreadStreamEvent) -> bytes:

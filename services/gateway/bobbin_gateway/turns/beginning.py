@@ -1,0 +1,172 @@
+"""Beginning turns: at once where it can be done, later where something is in the way.
+
+In the way may be another turn in the thread (`DOUBLE_TEXTING`), messages that came before this one, or a
+store that is away. The store has the last word on who runs in a thread; here is only the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.engine import TurnEngine
+from bobbin_gateway.turns.outcome import Draining
+from bobbin_gateway.turns.source import Source
+from bobbin_protocol.store.turns import (
+    BeginTurn,
+    CreateThread,
+    RetryAfterItem,
+    TurnBegun,
+    TurnInput,
+    TurnJoined,
+)
+
+
+class TurnRequest(Struct, kw_only=True, frozen=True):
+    """What a streaming request asks for."""
+
+    turn_id: str
+    """Of the turn, if it is a new one."""
+    owner_id: str
+    thread_id: str
+    input: TurnInput
+    model: str | None
+    locale: str | None
+    fingerprint: bytes
+    """The same for the same request only."""
+    idempotency_key: str | None
+    resumable: bool
+
+
+class NotYet(Exception):
+    """The turn may begin later: `Beginnings.begin_later` waits for that."""
+
+
+class Beginnings:
+    """Where turns begin in this process."""
+
+    def __init__(self, engine: TurnEngine, store: Store, settings: Settings) -> None:
+        self._engine = engine
+        self._store = store
+        self._settings = settings
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """One for each thread in which a turn is about to begin: first come, first served."""
+
+    async def begin(self, request: TurnRequest) -> Source:
+        """Open a turn and start it, or find the one that the request has opened before; entered.
+
+        Raises:
+            StoreRefused: No such thread, the thread is locked, another turn runs (`reject`), and the like.
+            NotYet: Something is in the way that may pass.
+            Draining: The process takes no turns any more.
+        """
+        lock = self._lock(request)
+        if lock.locked():
+            raise NotYet("messages that came before wait")
+        async with lock:
+            try:
+                return await self._attempt(request, if_interrupted=False)
+            except StoreUnavailable as error:
+                raise NotYet(str(error)) from error
+            except StoreRefused as refused:
+                if self._waits(refused):
+                    raise NotYet("a turn runs") from refused
+                raise
+
+    async def begin_later(self, request: TurnRequest) -> Source:
+        """The same, but wait for what is in the way, each thing as long as the settings allow.
+
+        Raises:
+            StoreRefused, StoreUnavailable, Draining: It was in vain.
+        """
+        clock = asyncio.get_running_loop().time
+        queue_end, away_end = clock() + self._settings.queue_timeout_s, clock() + self._settings.begin_retry_s
+        interrupted = False
+        async with self._lock(request):
+            while True:
+                try:
+                    return await self._attempt(request, if_interrupted=interrupted)
+                except StoreRefused as refused:
+                    if not self._waits(refused) or clock() > queue_end:
+                        raise
+                    interrupted = await self._make_way(request.owner_id, refused.problem.turn_id or "")
+                except StoreUnavailable:
+                    if clock() > away_end:
+                        self.give_up(request)
+                        raise
+                    await asyncio.sleep(_PAUSE_S)
+
+    def give_up(self, request: TurnRequest) -> None:
+        """Nobody waits for the turn any more; if the store has opened it all the same, it will be ended."""
+        self._engine.lease.release(request.owner_id, request.turn_id)
+
+    async def _attempt(self, request: TurnRequest, *, if_interrupted: bool) -> Source:
+        engine = self._engine
+        if engine.closed:
+            raise Draining
+        if not (engine.lease.registered or await engine.lease.renew()):
+            raise StoreUnavailable("the lease cannot be taken")
+        gateway_id = engine.lease.gateway_id
+        wanted = BeginTurn(
+            turn_id=request.turn_id,
+            thread_id=request.thread_id,
+            input=request.input,
+            history_limit=self._settings.history_items,
+            gateway_id=gateway_id,
+            if_running="supersede" if if_interrupted else "refuse",
+            idempotency_key=request.idempotency_key,
+            fingerprint=request.fingerprint,
+            resend_window_s=self._settings.resend_window_s,
+        )
+        try:
+            answer = await self._store.begin_turn(request.owner_id, wanted)
+        except asyncio.CancelledError:
+            self.give_up(request)
+            raise
+        match answer:
+            case TurnBegun():
+                return self._started(request, answer, gateway_id)
+            case TurnJoined(turn_id=turn_id):
+                return await engine.open(request.owner_id, turn_id, resumable=request.resumable)
+
+    def _started(self, request: TurnRequest, begun: TurnBegun, gateway_id: str) -> Source:
+        running = self._engine.start(
+            request.owner_id,
+            begun,
+            gateway_id=gateway_id,
+            created=isinstance(request.input, CreateThread),
+            said=not isinstance(request.input, RetryAfterItem),
+            model=request.model,
+            locale=request.locale,
+        )
+        running.enter(resumable=request.resumable)
+        return running
+
+    def _waits(self, refused: StoreRefused) -> bool:
+        return refused.problem.code == "turn_running" and self._settings.double_texting != "reject"
+
+    async def _make_way(self, owner_id: str, turn_id: str) -> bool:
+        """Wait for the end of the turn in the way, or bring it about. Whether it may be superseded now."""
+        running = self._engine.turns.get(owner_id, turn_id)
+        if self._settings.double_texting == "queue":
+            if running is None or running.task is None:
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                await asyncio.wait([running.task], timeout=self._settings.queue_timeout_s)
+            return False
+        if running is not None:
+            await self._engine.interrupt(running)
+        else:
+            await self._store.cancel_turn(owner_id, turn_id)
+            await self._engine.ended_elsewhere(owner_id, turn_id)
+        return True
+
+    def _lock(self, request: TurnRequest) -> asyncio.Lock:
+        return self._locks.setdefault((request.owner_id, request.thread_id), asyncio.Lock())
+
+
+_PAUSE_S = 0.1

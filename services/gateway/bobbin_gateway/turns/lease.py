@@ -1,0 +1,96 @@
+"""This process's lease on the turns that it runs, and its claims to the turns of processes that died.
+
+One call renews the lease for all turns. A process that was declared dead meanwhile (it was slow, or cut off)
+lets go of its turns and goes on under a new id. Only who has reached the store for as long as a lease lasts
+claims: after an outage of the store everyone else deserves the time to renew, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.outcome import CANCELLED
+from bobbin_gateway.turns.registry import RunningTurns
+from bobbin_protocol.ids import new_id
+from bobbin_protocol.store.gateways import ClaimedTurn, ClaimTurns, RenewLease, TurnRef
+
+log = structlog.get_logger()
+
+_RENEWALS = 5
+"""In the time that a lease lasts."""
+_MOST_CLAIMS = 20
+
+
+class Lease:
+    """Kept up by `run`."""
+
+    def __init__(self, store: Store, turns: RunningTurns, settings: Settings) -> None:
+        self._store = store
+        self._turns = turns
+        self._lease_s = settings.lease_s
+        self.gateway_id = new_id("gateway")
+        """Under which this process begins turns now."""
+        self._released: dict[str, TurnRef] = {}
+        self.registered = False
+        """Whether the store knows this process, so that nobody takes its turns for orphans."""
+        self._reached_since: float | None = None
+
+    def release(self, owner_id: str, turn_id: str) -> None:
+        """Give a turn up, if there is such a turn: whoever claims next gets it."""
+        self._released[turn_id] = TurnRef(owner_id=owner_id, turn_id=turn_id)
+
+    async def run(self, take_over: Callable[[ClaimedTurn], None]) -> None:
+        """Renew and claim; for ever."""
+        while True:
+            if await self.renew() and self._may_claim():
+                await self._claim(take_over)
+            await asyncio.sleep(self._lease_s / _RENEWALS)
+
+    async def renew(self) -> bool:
+        """Renew once. Whether the lease is held."""
+        released = list(self._released.values())
+        wanted = RenewLease(lease_s=self._lease_s, released=released)
+        try:
+            renewed = await self._store.renew_lease(self.gateway_id, wanted)
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("lease not renewed", reason=str(error))
+            self._reached_since = None
+            return False
+        if not renewed.alive:
+            self._begin_anew()
+            return False
+        for turn in released:
+            self._released.pop(turn.turn_id, None)
+        self._turns.stop(renewed.stop, CANCELLED)
+        self.registered = True
+        if self._reached_since is None:
+            self._reached_since = asyncio.get_running_loop().time()
+        return True
+
+    def _begin_anew(self) -> None:
+        log.error("lease lost: this gateway was taken for dead", gateway_id=self.gateway_id)
+        for running in self._turns.all():
+            running.lose()
+        self.gateway_id = new_id("gateway")
+        self.registered = False
+        self._reached_since = None
+        self._released.clear()
+
+    def _may_claim(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._reached_since is not None and now - self._reached_since >= self._lease_s
+
+    async def _claim(self, take_over: Callable[[ClaimedTurn], None]) -> None:
+        try:
+            claimed = await self._store.claim_turns(self.gateway_id, ClaimTurns(limit=_MOST_CLAIMS))
+        except (StoreUnavailable, StoreRefused) as error:
+            log.warning("nothing claimed", reason=str(error))
+            return
+        for turn in claimed.turns:
+            log.warning("turn taken over", turn_id=turn.turn_id)
+            take_over(turn)

@@ -1,0 +1,122 @@
+"""The end of a turn's log that the journal lacks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bobbin_gateway.agent import Turn
+from bobbin_gateway.turns.log import EventLog
+from bobbin_protocol.store.journal import JournalChunk, JournalEntry
+
+
+class Writer(Protocol):
+    """Writes the tails of all turns of the process to the journal (`turns.journal.Journal`)."""
+
+    def grew(self, tail: Tail, size: int) -> None:
+        """A tail is longer by so many bytes (or shorter, if negative)."""
+        ...
+
+    def hurry(self) -> None:
+        """Someone waits for events to be safe."""
+        ...
+
+
+class Tail:
+    """One turn's part in the journal: what it has, what is on its way there, what is still to come."""
+
+    __slots__ = (
+        "_checkpoint",
+        "_checkpointed",
+        "_pending",
+        "_turn",
+        "_unsafe",
+        "_writer",
+        "closed",
+        "gateway_id",
+        "log",
+        "owner_id",
+        "turn_id",
+        "waiting",
+        "wanted",
+    )
+
+    def __init__(self, turn: Turn, gateway_id: str, writer: Writer) -> None:
+        self.owner_id = turn.owner_id
+        self.turn_id = turn.id
+        self._turn = turn
+        self.gateway_id = gateway_id
+        """Under whose lease the turn is."""
+        self.log = EventLog()
+        self.waiting = False
+        """The writer's own mark: whether it knows already that there is something to write."""
+        self.wanted = False
+        """Whether the journal is to have the turn's events even if the turn ends before the first write."""
+        self.closed = False
+        self._writer = writer
+        self._pending: JournalChunk | None = None
+        self._unsafe = 0
+        self._checkpoint: bytes | None = None
+        self._checkpointed = 0
+
+    def append(self, frame: bytes) -> None:
+        """Add the next event."""
+        self.log.append(frame)
+        self._unsafe += len(frame)
+        self._writer.grew(self, len(frame))
+
+    def mark(self) -> None:
+        """Note where another gateway's agent would go on after the events so far, if the agent has said so.
+
+        For a turn that has checkpoints, the journal takes the events up to the last one only.
+        """
+        checkpoint = self._turn.checkpoint
+        if checkpoint is not None and checkpoint is not self._checkpoint:
+            self._checkpoint = checkpoint
+            self._checkpointed = len(self.log.frames)
+
+    def hurry(self) -> None:
+        """Someone waits for the events to be safe."""
+        if self.log.safe < len(self.log.frames):
+            self._writer.hurry()
+
+    def entry(self) -> JournalEntry | None:
+        """What to write now: what was sent before and may not have arrived, else all that is new."""
+        self.mark()
+        if self._pending is None:
+            end = len(self.log.frames) if self._checkpoint is None else self._checkpointed
+            self._pending = self._chunk(self.log.safe, end)
+        if self._pending is None:
+            return None
+        return JournalEntry(
+            owner_id=self.owner_id, turn_id=self.turn_id, chunk=self._pending, checkpoint=self._checkpoint
+        )
+
+    def confirm(self) -> bool:
+        """The journal has what `entry` gave. Whether there is more to write by now."""
+        if self._pending is not None:
+            self.log.secure(self._pending.last)
+            self._shrink(len(self._pending.data))
+            self._pending = None
+        return self.log.safe < (len(self.log.frames) if self._checkpoint is None else self._checkpointed)
+
+    def close(self) -> list[JournalChunk]:
+        """Write no more; give what the journal lacks, unless it has nothing and nobody wants it to."""
+        self.closed = True
+        if self.log.safe == 0 and self._pending is None and not self.wanted:
+            return []
+        safe = self.log.safe if self._pending is None else self._pending.last
+        return [chunk for chunk in (self._pending, self._chunk(safe, len(self.log.frames))) if chunk]
+
+    def end(self) -> None:
+        """The turn is stored, or given up: nothing waits for the journal any more."""
+        self.closed = True
+        self._shrink(self._unsafe)
+
+    def _shrink(self, size: int) -> None:
+        self._unsafe -= size
+        self._writer.grew(self, -size)
+
+    def _chunk(self, after: int, last: int) -> JournalChunk | None:
+        if after >= last:
+            return None
+        return JournalChunk(first=after + 1, last=last, data=b"".join(self.log.frames[after:last]))

@@ -1,0 +1,50 @@
+"""A turn of a gateway that died, brought back from the journal as far as it got."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from bobbin_gateway.turns.running import RunningTurn
+from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent, ThreadUpdatedEvent
+from bobbin_protocol.items import UserMessageItem
+from bobbin_protocol.store.gateways import ClaimedTurn
+from bobbin_protocol.store.journal import JournalChunk
+
+_BETWEEN = b"\n\n"
+_DATA = b"data: "
+_decode = msgspec.json.Decoder(cast("type[ThreadStreamEvent]", ThreadStreamEvent)).decode
+
+
+def restore(running: RunningTurn, claimed: ClaimedTurn) -> None:
+    """Fill a fresh turn with what the journal has of it; all of that is safe already."""
+    for frame in frames_of(claimed.journal):
+        running.log.append(frame)
+        _replay(running, _decode(frame[len(_DATA) :]))
+    running.log.secure(len(running.log.frames))
+
+
+def message_of(claimed: ClaimedTurn) -> UserMessageItem | None:
+    """The message that the turn answers, unless it has been removed."""
+    return None if claimed.message is None else msgspec.convert(claimed.message, UserMessageItem)
+
+
+def frames_of(chunks: list[JournalChunk]) -> list[bytes]:
+    """The frames of consecutive chunks, up to the first that is missing."""
+    frames: list[bytes] = []
+    for chunk in chunks:
+        if chunk.first != len(frames) + 1:
+            break
+        frames += [frame + _BETWEEN for frame in chunk.data.split(_BETWEEN)[:-1]]
+    return frames
+
+
+def _replay(running: RunningTurn, event: ThreadStreamEvent) -> None:
+    match event:
+        case ThreadItemDoneEvent(item=UserMessageItem()):
+            pass  # stored when the turn began
+        case ThreadUpdatedEvent(thread=thread):
+            running.adopt(thread)
+        case _:
+            running.items.apply(event)
