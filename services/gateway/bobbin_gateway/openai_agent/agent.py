@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import textwrap
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, Literal, cast
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx2
 import msgspec
 import openai
-from openai import AsyncOpenAI, AsyncStream
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.answer import Answer
+from bobbin_gateway.openai_agent.background import BackgroundResponses
+from bobbin_gateway.openai_agent.body import TAIL_S, drain, open_body
 from bobbin_gateway.openai_agent.chat import ChatCompletions
-from bobbin_gateway.openai_agent.client import open_client
+from bobbin_gateway.openai_agent.client import JSON, ModelClient, open_client
 from bobbin_gateway.openai_agent.history import Message, model_input
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.titles import MAX_TITLE
 from bobbin_protocol.events import ThreadStreamEvent
+from bobbin_protocol.items import ThreadItem
 
-_JSON = {"Content-Type": "application/json"}
-_TAIL_S = 1.0
-"""How long a stream may go on after its answer's end. Usually its end comes with it; but a server may keep
-it open."""
 _TITLE_TIMEOUT_S = 20.0
 _TITLE_INPUT = 2000
 """Characters of a first message that its title is made from."""
@@ -45,18 +42,28 @@ async def open_agent(settings: Settings) -> AsyncGenerator[OpenAIAgent]:
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         # The engine's own limits come first; this one frees a connection that nobody watches.
-        read_timeout_s=max(settings.first_token_timeout_s, settings.silence_timeout_s) + _TAIL_S,
+        read_timeout_s=max(settings.first_token_timeout_s, settings.silence_timeout_s) + TAIL_S,
     )
     async with client:
-        yield OpenAIAgent(
+        agent = OpenAIAgent(
             client,
             model=settings.model,
-            dialect=settings.model_api,
+            dialect=_dialect(settings),
             instructions=settings.instructions,
             title_model=settings.title_model,
             history_items=settings.history_items,
             history_tokens=settings.history_tokens,
         )
+        try:
+            yield agent
+        finally:
+            await agent.close()
+
+
+def _dialect(settings: Settings) -> Responses | ChatCompletions:
+    if settings.model_api == "chat":
+        return ChatCompletions()
+    return Responses(in_background=settings.background)
 
 
 class OpenAIAgent:
@@ -65,44 +72,73 @@ class OpenAIAgent:
     The package does authentication, retries and transport; the body is read raw (`ModelStream`), since an
     object of the package's own per token costs more than everything else. One client serves a whole process;
     whoever opened it closes it.
+
+    In the background, an answer goes on at the provider when its connection is lost, and any other agent for
+    the same service can `resume` it.
     """
 
     def __init__(
         self,
-        client: AsyncOpenAI,
+        client: ModelClient,
         *,
         model: str,
-        dialect: Literal["responses", "chat"] = "responses",
+        dialect: Responses | ChatCompletions,
         instructions: str = "",
         title_model: str = "",
         history_items: int = 200,
         history_tokens: int = 60_000,
     ) -> None:
         self._client = client
-        self._dialect = Responses() if dialect == "responses" else ChatCompletions()
+        self._background = BackgroundResponses(client)
+        self._dialect = dialect
         self._model = model
         self._instructions = instructions
         self._title_model = title_model
         self._history_items = history_items
         self._history_tokens = history_tokens
 
-    async def respond(self, turn: Turn) -> AsyncGenerator[ThreadStreamEvent]:
+    async def close(self) -> None:
+        """Wait until the provider has been told which answers nobody wants any more."""
+        await self._background.close()
+
+    def respond(self, turn: Turn) -> AsyncGenerator[ThreadStreamEvent]:
         """Stream the model's answer to the turn's history. `turn.usage` is set as far as it is known.
 
         Raises:
             AgentError: The model service failed; what it said before has been yielded.
         """
         messages = model_input(turn.history, max_items=self._history_items, max_tokens=self._history_tokens)
+        if self._dialect.in_background:
+            return self._background.respond(turn, partial(self._post, turn.model or self._model, messages))
+        return self._respond(turn, messages)
+
+    def resume(
+        self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """Go on with an answer that is made in the background, after the checkpoint.
+
+        Raises:
+            AgentError: The provider does not have it any more, or failed.
+        """
+        return self._background.resume(turn, said, checkpoint)
+
+    async def abandon(self, checkpoint: bytes) -> None:
+        """Tell the provider to stop an answer that is made in the background."""
+        await self._background.abandon(checkpoint)
+
+    async def _respond(self, turn: Turn, messages: Sequence[Message]) -> AsyncGenerator[ThreadStreamEvent]:
         answer = Answer(turn)
         stream = ModelStream(answer, self._dialect.reader(answer))
         try:
-            async with self._stream(turn.model or self._model, messages) as chunks:
+            # Leaving early closes the connection: the provider stops.
+            async with open_body(await self._post(turn.model or self._model, messages)) as chunks:
                 async for chunk in chunks:
-                    for event in stream.feed(chunk):
-                        yield event
+                    for events in stream.feed(chunk):
+                        for event in events:
+                            yield event
                     if answer.over:
                         break
-                await _drain(chunks)
+                await drain(chunks)
             for event in stream.finish():
                 yield event
         except failures.TRANSPORT_ERRORS as error:
@@ -127,7 +163,7 @@ class OpenAIAgent:
                 self._dialect.path,
                 cast_to=httpx2.Response,
                 content=body,
-                options={"headers": _JSON, "timeout": _TITLE_TIMEOUT_S, "max_retries": 0},
+                options={"headers": JSON, "timeout": _TITLE_TIMEOUT_S, "max_retries": 0},
             )
             title = self._dialect.short_text(response.content)
         except failures.TRANSPORT_ERRORS as error:
@@ -135,21 +171,6 @@ class OpenAIAgent:
         except msgspec.DecodeError as error:
             raise failures.unreadable(f"bad title: {error}") from error
         return _clean(title)
-
-    @asynccontextmanager
-    async def _stream(self, model: str, messages: Sequence[Message]) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The body of a streamed response. Leaving early closes the connection: the provider stops."""
-        response = await self._post(model, messages)
-        try:
-            if "content-encoding" in response.headers:
-                async with aclosing(response.aiter_bytes()) as chunks:
-                    yield chunks
-            else:
-                # Two layers less for each chunk, and 6 KiB of headers less for the life of the stream.
-                response.headers = response.request.headers = httpx2.Headers()
-                yield aiter(cast("httpx2.AsyncByteStream", response.stream))
-        finally:
-            await response.aclose()
 
     async def _post(self, model: str, messages: Sequence[Message]) -> httpx2.Response:
         try:
@@ -160,24 +181,8 @@ class OpenAIAgent:
         return await self._send(model, messages)
 
     async def _send(self, model: str, messages: Sequence[Message]) -> httpx2.Response:
-        response = await self._client.post(
-            self._dialect.path,
-            cast_to=httpx2.Response,
-            content=self._dialect.request(model=model, instructions=self._instructions, messages=messages),
-            options={"headers": _JSON},
-            stream=True,
-            stream_cls=AsyncStream[Any],
-        )
-        # Asked to cast to the bare response, the package gives that, unread, whatever its signature says.
-        return cast("httpx2.Response", response)
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read to the end of the body, so that the connection can be used again; not for long."""
-    with suppress(*failures.TRANSPORT_ERRORS):
-        async with asyncio.timeout(_TAIL_S):
-            async for _ in chunks:
-                pass
+        body = self._dialect.request(model=model, instructions=self._instructions, messages=messages)
+        return await self._client.open_stream(self._dialect.path, body)
 
 
 def _clean(title: str) -> str | None:

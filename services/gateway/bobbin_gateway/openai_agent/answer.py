@@ -10,8 +10,11 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent import failures
@@ -22,7 +25,7 @@ from bobbin_protocol.events import (
     ThreadItemUpdatedEvent,
     ThreadStreamEvent,
 )
-from bobbin_protocol.items import AssistantMessageContent, AssistantMessageItem
+from bobbin_protocol.items import AssistantMessageContent, AssistantMessageItem, ThreadItem
 from bobbin_protocol.store.turns import Usage
 from bobbin_protocol.updates import (
     AssistantMessageContentPartAdded,
@@ -32,6 +35,23 @@ from bobbin_protocol.updates import (
 
 CutShort: TypeAlias = Literal["length", "content_filter", "other"]
 """Why the model stopped before it was done."""
+
+
+class OpenMessage(Struct, frozen=True, array_like=True):
+    """A message that is not closed: where the provider has it, and which item of ours it is."""
+
+    output_index: int
+    item_id: str
+    parts: list[tuple[int, bool]]
+    """Of each part, in our order: the provider's index, and whether it is closed."""
+
+
+class AnswerState(Struct, frozen=True, array_like=True):
+    """What an answer needs to be continued elsewhere, beside the items that it has made."""
+
+    said_something: bool
+    acted: bool
+    open: list[OpenMessage]
 
 
 class Answer:
@@ -56,6 +76,28 @@ class Answer:
         self._turn = turn
         self._open: dict[int, _Message] = {}
 
+    @classmethod
+    def restored(cls, turn: Turn, state: AnswerState, items: Sequence[ThreadItem]) -> Answer:
+        """The answer as it was when `state` was taken and it had made these items.
+
+        Raises:
+            LookupError: They do not belong together.
+        """
+        answer = cls(turn)
+        answer.said_something, answer.acted = state.said_something, state.acted
+        messages = {item.id: item for item in items if isinstance(item, AssistantMessageItem)}
+        for message in state.open:
+            answer._open[message.output_index] = _Message.restored(messages[message.item_id], message.parts)
+        return answer
+
+    def state(self) -> AnswerState:
+        """What `restored` needs; only of an answer that has not been said to be at its end."""
+        return AnswerState(
+            self.said_something,
+            self.acted,
+            [message.state(output_index) for output_index, message in self._open.items()],
+        )
+
     def say(self, output_index: int, content_index: int, text: str) -> list[ThreadStreamEvent]:
         """Add text to a part of a message."""
         if not text:
@@ -63,7 +105,7 @@ class Answer:
         message = self._open.get(output_index)
         if message is None:
             self.said_something = True
-            message = self._open[output_index] = _Message(self._turn)
+            message = self._open[output_index] = _Message.new(self._turn)
         return message.say(content_index, text)
 
     def settle(self, output_index: int, content_index: int, text: str) -> list[ThreadStreamEvent]:
@@ -117,11 +159,28 @@ class _Part:
 class _Message:
     """An assistant message in the making."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._id = turn.new_id("message")
-        self._thread_id = turn.thread.id
-        self._created_at = datetime.now(UTC)
+    def __init__(self, item_id: str, thread_id: str, created_at: datetime) -> None:
+        self._id = item_id
+        self._thread_id = thread_id
+        self._created_at = created_at
         self._parts: dict[int, _Part] = {}  # by the provider's index, in order of appearance
+
+    @classmethod
+    def new(cls, turn: Turn) -> _Message:
+        return cls(turn.new_id("message"), turn.thread.id, datetime.now(UTC))
+
+    @classmethod
+    def restored(cls, item: AssistantMessageItem, parts: Sequence[tuple[int, bool]]) -> _Message:
+        message = cls(item.id, item.thread_id, item.created_at)
+        for index, (content_index, closed) in enumerate(parts):
+            part = message._parts[content_index] = _Part(index)
+            part.texts.append(item.content[index].text)
+            part.closed = closed
+        return message
+
+    def state(self, output_index: int) -> OpenMessage:
+        parts = [(content_index, part.closed) for content_index, part in self._parts.items()]
+        return OpenMessage(output_index, self._id, parts)
 
     def say(self, content_index: int, text: str) -> list[ThreadStreamEvent]:
         part = self._parts.get(content_index)

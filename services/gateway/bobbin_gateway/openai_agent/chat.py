@@ -24,6 +24,7 @@ class ChatCompletions:
     """Requests to ``/chat/completions``, and what comes back."""
 
     path = "/chat/completions"
+    in_background = False
 
     def __init__(self) -> None:
         # Without it the tokens used stay unknown; a few servers refuse what they do not know.

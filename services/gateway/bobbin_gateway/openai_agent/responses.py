@@ -26,10 +26,16 @@ class Responses:
     """Requests to ``/responses``, and what comes back.
 
     Nothing is kept at the provider (``store: false``): the thread store is the only memory, and each request
-    carries its history.
+    carries its history. But a response in the background has to be kept until it has been read. ``store`` is
+    left out there: it is true by default, as some servers demand, while OpenAI then keeps the response for
+    about ten minutes only (developers.openai.com/api/docs/guides/background).
     """
 
     path = "/responses"
+
+    def __init__(self, *, in_background: bool = False) -> None:
+        self.in_background = in_background
+        self._keeping = {"background": True} if in_background else {"store": False}
 
     def request(self, *, model: str, instructions: str, messages: Sequence[Message]) -> bytes:
         return encode_json(
@@ -37,7 +43,7 @@ class Responses:
                 "model": model,
                 "input": [{"role": message.role, "content": message.text} for message in messages],
                 "stream": True,
-                "store": False,
+                **self._keeping,
                 **({"instructions": instructions} if instructions else {}),
             }
         )

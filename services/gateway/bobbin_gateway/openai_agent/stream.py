@@ -40,8 +40,10 @@ class ModelStream:
         self._head = b""
         self._is_sse = False
 
-    def feed(self, chunk: bytes) -> Iterator[ThreadStreamEvent]:
-        """Take in the next bytes and give the events they complete, those before a failure first.
+    def feed(self, chunk: bytes) -> Iterator[list[ThreadStreamEvent]]:
+        """Take in the next bytes; give what each event of the provider's that they complete has to say.
+
+        What comes before a failure is given first.
 
         Raises:
             AgentError: The provider tells of a failure, or what it sends can't be read.
@@ -50,7 +52,7 @@ class ModelStream:
             self._head += chunk[:_HEAD_SIZE]
         try:
             for event in self._parser.feed(chunk):
-                yield from self._read(event.data)
+                yield self._read(event.data)
         except EventTooLarge as error:
             raise failures.unreadable(str(error)) from error
         except msgspec.DecodeError as error:

@@ -103,8 +103,8 @@ def hear(dialect: str, chunks: Iterable[bytes]) -> tuple[Heard, Answer]:
     heard = Heard()
     try:
         for chunk in chunks:
-            for event in stream.feed(chunk):
-                heard.events.append(event)
+            for events in stream.feed(chunk):
+                heard.events += events
         for event in stream.finish():
             heard.events.append(event)
     except AgentError as failure:
