@@ -36,3 +36,10 @@ def test_tokens_need_one_kind_of_key() -> None:
 
 def test_models_on_offer_are_a_list() -> None:
     assert read_settings(Settings, TOKEN | {"MODELS": " a, b ,,c"}).offered_models == {"a", "b", "c"}
+
+
+def test_only_responses_go_on_in_the_background() -> None:
+    """Chat Completions has no such mode, and the operator is told so at once."""
+    assert read_settings(Settings, TOKEN | {"BACKGROUND": "1"}).background
+    with pytest.raises(BrokenSettings, match="no background mode"):
+        read_settings(Settings, TOKEN | {"BACKGROUND": "1", "MODEL_API": "chat"})

@@ -46,6 +46,13 @@ def test_the_request_carries_the_history_and_leaves_nothing_at_the_provider() ->
     }
 
 
+def test_in_the_background_a_response_may_be_kept_until_it_has_been_read() -> None:
+    asked = msgspec.json.decode(
+        Responses(in_background=True).request(model="m", instructions="", messages=[])
+    )
+    assert asked == {"model": "m", "input": [], "stream": True, "background": True}
+
+
 def test_without_instructions_none_are_sent() -> None:
     body = Responses().request(model="m", instructions="", messages=[])
     assert "instructions" not in msgspec.json.decode(body)
