@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.event_stream import call_when_gone, end, send_in_time, start
+from bobbin_gateway.http.paths import checked_id
 from bobbin_gateway.turns.feed import Cursor, Feed
 from bobbin_protocol.sse import PING
 
@@ -34,7 +35,7 @@ async def thread_events(request: HttpRequest, thread_id: str) -> ASGIApp:
     """The same for one thread. 404 if there is no such thread."""
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    await gateway.store.get_thread(owner_id, thread_id)
+    await gateway.store.get_thread(owner_id, checked_id(thread_id))
     return _stream(gateway, owner_id, thread_id, request)
 
 

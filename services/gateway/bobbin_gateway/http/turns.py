@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.event_stream import TURN_ID_HEADER, TurnStream
+from bobbin_gateway.http.paths import checked_id
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.turns import TurnRecord, TurnState
 from bobbin_protocol.wire import Wire, encode_json
@@ -31,6 +32,7 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
     """
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
+    checked_id(turn_id)
     after = _after(request, turn_id)
     source = await gateway.engine.open(owner_id, turn_id, resumable=True)
     position = source.position(after)
@@ -51,7 +53,7 @@ async def cancel_turn(request: HttpRequest, turn_id: str) -> ASGIResponse:
     """
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    record = await _cancel(gateway, owner_id, turn_id)
+    record = await _cancel(gateway, owner_id, checked_id(turn_id))
     summary = TurnSummary(id=record.id, thread_id=record.thread_id, state=record.state)
     return ASGIResponse(
         body=encode_json(summary),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.engine import TurnEngine
 from bobbin_gateway.turns.source import TurnReader
 from bobbin_gateway.turns.watcher import WatchedFeed
+from bobbin_protocol.ids import Id
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.watch import Change
 
@@ -46,8 +48,10 @@ class Cursor:
         position, *turns = text.split("~")
         try:
             pairs = (turn.rsplit(":", 1) for turn in turns)
-            return cls(position or None, {turn_id: int(number) for turn_id, number in pairs})
-        except ValueError as error:
+            return cls(
+                position or None, {msgspec.convert(turn_id, Id): int(number) for turn_id, number in pairs}
+            )
+        except (ValueError, msgspec.ValidationError) as error:
             raise InvalidRequest("This is no position of a feed", "Last-Event-ID") from error
 
     def __str__(self) -> str:
