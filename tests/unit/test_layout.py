@@ -66,6 +66,7 @@ ELSEWHERE = {
     "bobbin_store/http/owners.py": ROUTES,
     "bobbin_store/http/threads.py": ROUTES,
     "bobbin_store/http/turns.py": ROUTES,
+    "bobbin_store/http/watch.py": ROUTES,
     "bobbin_store/logs.py": "set-up of a library",
 }
 """Module: where it is tested, and why there."""

@@ -13,7 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from bobbin_store.database import open_database
 from bobbin_store.errors import StoreError
-from bobbin_store.http import attachments, feedback, gateways, health, items, owners, threads, turns
+from bobbin_store.http import attachments, feedback, gateways, health, items, owners, threads, turns, watch
 from bobbin_store.http.exchange import require_token
 from bobbin_store.problems import on_bug, on_http_error, on_store_error
 from bobbin_store.settings import Settings
@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> Litestar:
             *feedback.ROUTES,
             *owners.ROUTES,
             *gateways.ROUTES,
+            *watch.ROUTES,
         ],
     )
     return Litestar(
