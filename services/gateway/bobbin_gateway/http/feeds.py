@@ -27,7 +27,7 @@ async def owner_events(request: HttpRequest) -> ASGIApp:
     """Tell what happens in the caller's threads, from ``Last-Event-ID`` or ``?after=`` on, else from now."""
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    return _stream(gateway, owner_id, None, request)
+    return await _stream(gateway, owner_id, None, request)
 
 
 @get("/chatkit/threads/{thread_id:str}/events")
@@ -36,12 +36,14 @@ async def thread_events(request: HttpRequest, thread_id: str) -> ASGIApp:
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
     await gateway.store.get_thread(owner_id, checked_id(thread_id))
-    return _stream(gateway, owner_id, thread_id, request)
+    return await _stream(gateway, owner_id, thread_id, request)
 
 
-def _stream(gateway: Gateway, owner_id: str, thread_id: str | None, request: HttpRequest) -> FeedStream:
+async def _stream(gateway: Gateway, owner_id: str, thread_id: str | None, request: HttpRequest) -> FeedStream:
     text = request.headers.get("last-event-id") or request.query_params.get("after") or ""
-    return FeedStream(gateway, Feed(gateway.engine, gateway.store, owner_id, thread_id, Cursor.parse(text)))
+    feed = Feed(gateway.engine, gateway.store, owner_id, thread_id, Cursor.parse(text))
+    await feed.open()
+    return FeedStream(gateway, feed)
 
 
 class FeedStream:

@@ -20,7 +20,7 @@ from bobbin_gateway.turns.source import TurnReader
 from bobbin_gateway.turns.watcher import WatchedFeed
 from bobbin_protocol.ids import Id
 from bobbin_protocol.requests import InvalidRequest
-from bobbin_protocol.store.watch import Change
+from bobbin_protocol.store.watch import Change, Watch
 
 log = structlog.get_logger()
 
@@ -48,11 +48,10 @@ class Cursor:
         position, *turns = text.split("~")
         try:
             pairs = (turn.rsplit(":", 1) for turn in turns)
-            return cls(
-                position or None, {msgspec.convert(turn_id, Id): int(number) for turn_id, number in pairs}
-            )
+            seen = {msgspec.convert(turn_id, Id): int(number) for turn_id, number in pairs}
         except (ValueError, msgspec.ValidationError) as error:
             raise InvalidRequest("This is no position of a feed", "Last-Event-ID") from error
+        return cls(position or None, seen)
 
     def __str__(self) -> str:
         return "~".join([self.position or "", *(f"{turn}:{number}" for turn, number in self.turns.items())])
@@ -83,6 +82,20 @@ class Feed:
         self._cursor = cursor
         self._watched = WatchedFeed(owner_id, thread_id, cursor.position)
         self._out: asyncio.Queue[_Message | _TurnEnded] = asyncio.Queue(_WAITING)
+
+    async def open(self) -> None:
+        """Look for the first time, alone: a position that is none must not disturb other readers.
+
+        Raises:
+            InvalidRequest: It is none.
+            StoreUnavailable: The store cannot be reached.
+        """
+        wanted = Watch(changes=[self._watched.wanted()])
+        try:
+            [changes] = (await self._store.watch(wanted)).changes
+        except StoreRefused as error:
+            raise InvalidRequest("This is no position of a feed", "Last-Event-ID") from error
+        self._watched.take(changes)
 
     async def run(self, send: Callable[[bytes], Awaitable[None]], keepalive_s: float) -> None:
         """Send SSE blocks, those that are ready together in one piece, and ``b""`` in silence; for ever."""

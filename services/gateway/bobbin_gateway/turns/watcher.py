@@ -106,6 +106,10 @@ class WatchedFeed:
         self._changes: list[Change] = []
         self._news = asyncio.Event()
 
+    def wanted(self) -> WatchedChanges:
+        """What to ask the store for."""
+        return WatchedChanges(owner_id=self.owner_id, thread_id=self.thread_id, after=self.position)
+
     def take(self, changes: Changes) -> None:
         """Add what is new."""
         first = self.position is None
@@ -208,10 +212,7 @@ class Watcher:
                 WatchedTurn(owner_id=turn.owner_id, turn_id=turn.turn_id, after=len(turn.log.frames))
                 for turn in turns
             ],
-            changes=[
-                WatchedChanges(owner_id=feed.owner_id, thread_id=feed.thread_id, after=feed.position)
-                for feed in feeds
-            ],
+            changes=[feed.wanted() for feed in feeds],
         )
         try:
             watched = await self._store.watch(watch)
