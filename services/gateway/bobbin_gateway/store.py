@@ -150,7 +150,10 @@ class Store:
     ) -> T:
         content, status = await self._exchange(method, path, owner_id, body, query)
         if status < _FIRST_ERROR:
-            return answer.decode(content or _NIL)
+            try:
+                return answer.decode(content or _NIL)
+            except msgspec.MsgspecError as error:  # a store of another version, or a proxy's own words
+                raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
         raise _refusal(status, content, f"{method} {path}")
 
     async def _exchange(

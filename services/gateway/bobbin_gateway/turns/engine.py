@@ -126,19 +126,17 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
-        if claimed.cancel_requested:
+        events = None
+        if claimed.checkpoint is None or not isinstance(self._agent, ContinuingAgent):
+            running.stop(outcome.CANCELLED if claimed.cancel_requested else outcome.ORPHANED)
+        elif claimed.cancel_requested or claimed.state != "running":
             running.stop(outcome.CANCELLED)
-        elif (
-            claimed.state == "running"
-            and claimed.checkpoint is not None
-            and isinstance(self._agent, ContinuingAgent)
-        ):
-            said = running.items.items()
-            self._launch(running, self._agent.resume(turn, said, claimed.checkpoint))
-            return
+            self._tasks.create_task(self._agent.abandon(claimed.checkpoint))
         else:
-            running.stop(outcome.ORPHANED)
-        self._launch(running, None)
+            turn.checkpoint = claimed.checkpoint
+            running.tail.mark()
+            events = self._agent.resume(turn, running.items.items(), claimed.checkpoint)
+        self._launch(running, events)
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
         tail = Tail(turn, gateway_id, self.journal)

@@ -16,7 +16,8 @@ class RunningTurns:
     def add(self, running: RunningTurn) -> None:
         """From now on the turn can be found."""
         self._by_id[running.turn_id] = running
-        self._by_thread[_thread(running)] = running
+        if not running.stopped.done():  # one that is only brought to its end may have been superseded
+            self._by_thread[_thread(running)] = running
 
     def remove(self, running: RunningTurn) -> None:
         """From now on it cannot."""

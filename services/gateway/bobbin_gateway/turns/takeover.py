@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 import msgspec
+import structlog
 
 from bobbin_gateway.turns.running import RunningTurn
 from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent, ThreadUpdatedEvent
 from bobbin_protocol.items import UserMessageItem
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.journal import JournalChunk
+
+log = structlog.get_logger()
 
 _BETWEEN = b"\n\n"
 _DATA = b"data: "
@@ -21,13 +24,20 @@ def restore(running: RunningTurn, claimed: ClaimedTurn) -> None:
     """Fill a fresh turn with what the journal has of it; all of that is safe already."""
     for frame in frames_of(claimed.journal):
         running.log.append(frame)
-        _replay(running, _decode(frame[len(_DATA) :]))
+        try:
+            _replay(running, _decode(frame[len(_DATA) :]))
+        except msgspec.MsgspecError as error:  # of another version of the gateway
+            log.warning("event not understood", turn_id=claimed.turn_id, reason=str(error))
     running.log.secure(len(running.log.frames))
 
 
 def message_of(claimed: ClaimedTurn) -> UserMessageItem | None:
     """The message that the turn answers, unless it has been removed."""
-    return None if claimed.message is None else msgspec.convert(claimed.message, UserMessageItem)
+    try:
+        return None if claimed.message is None else msgspec.convert(claimed.message, UserMessageItem)
+    except msgspec.ValidationError as error:
+        log.warning("message not understood", turn_id=claimed.turn_id, reason=str(error))
+        return None
 
 
 def frames_of(chunks: list[JournalChunk]) -> list[bytes]:
