@@ -6,11 +6,40 @@ One row for each turn that begins, and for each event that is no turn's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias, cast
 
+from bobbin_protocol.events import ThreadItemDoneEvent, ThreadItemReplacedEvent, ThreadStreamEvent
+from bobbin_protocol.feed import ThreadDeletedEvent
+from bobbin_protocol.items import StoredItem, ThreadItem, for_client
 from bobbin_protocol.store.watch import Change, Changes, WatchedChanges
+from bobbin_protocol.wire import encode_json
 from bobbin_store.database import Row, Session
 from bobbin_store.positions import Position, Snapshot
+
+Event: TypeAlias = ThreadStreamEvent | ThreadDeletedEvent
+
+# Tell of events in a thread, in this order.
+TELL = """
+INSERT INTO changes (owner_id, thread_id, event)
+SELECT $1, $2, told.event FROM unnest($3::bytea[]) AS told (event)
+"""
+
+
+async def tell(session: Session, owner: str, thread_id: str, *events: Event) -> None:
+    """Tell whoever watches the thread of these events, once the transaction is committed."""
+    if events:
+        await session.execute(TELL, owner, thread_id, [encode_json(event) for event in events])
+
+
+def done(item: StoredItem) -> Event:
+    """Give the event of an item that has come, with the fields that this version does not know."""
+    return ThreadItemDoneEvent(item=cast("ThreadItem", for_client(item)))
+
+
+def replaced(item: StoredItem) -> Event:
+    """Give the event of an item that has taken the place of the one with its id."""
+    return ThreadItemReplacedEvent(item=cast("ThreadItem", for_client(item)))
+
 
 KEPT_S: Final = 600
 """How long changes and journal are there at least (see `expiry`)."""

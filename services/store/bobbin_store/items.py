@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bobbin_protocol.events import ThreadItemRemovedEvent
 from bobbin_protocol.ids import Id
 from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, thread_item_of
 from bobbin_protocol.store.threads import ItemPage
 from bobbin_protocol.wire import encode_json
-from bobbin_store import threads
+from bobbin_store import changes, threads
 from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import InvalidRequest, NotFound
 from bobbin_store.pages import PageRequest, cut, unknown_cursor
@@ -77,22 +78,33 @@ def documents(data: Sequence[bytes]) -> list[StoredItem]:
     return decode_items(b"[" + b",".join(data) + b"]")
 
 
-# Append an item: the thread's counter gives its seq.
+# Append an item: the thread's counter gives its seq. Tell of it, if $8 says how.
 ADD = """
 WITH thread AS (
     UPDATE threads SET last_seq = last_seq + 1, updated_at = now()
     WHERE owner_id = $1 AND id = $2 RETURNING last_seq
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, event) SELECT $1, $2, $8 FROM thread WHERE $8::bytea IS NOT NULL
 )
 INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
 SELECT $1, $2, $3, last_seq, $4, $5, $6, $7 FROM thread
 RETURNING seq
 """
 
-# The same; an item with this id that is there already is replaced where it stands.
+# The same; an item with this id that is there already is replaced where it stands. If that one could be seen,
+# it is $9 that tells of it.
 PUT = """
 WITH thread AS (
     UPDATE threads SET last_seq = last_seq + 1, updated_at = now()
     WHERE owner_id = $1 AND id = $2 RETURNING last_seq
+), seen AS (
+    SELECT FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3 AND NOT hidden
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, event)
+    SELECT $1, $2, event FROM thread, LATERAL (
+        SELECT CASE WHEN EXISTS (SELECT FROM seen) THEN $9::bytea ELSE $8::bytea END AS event
+    ) AS what
+    WHERE event IS NOT NULL
 )
 INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
 SELECT $1, $2, $3, last_seq, $4, $5, $6, $7 FROM thread
@@ -110,7 +122,8 @@ async def add(database: Database, owner: str, thread_id: str, item: StoredItem) 
         NotFound: There is no such thread.
         Conflict: The id is taken.
     """
-    await _write(database, ADD, owner, thread_id, entry_of(item, thread_id))
+    entry = entry_of(item, thread_id)
+    await _write(database, ADD, owner, thread_id, entry, _came(item, entry))
     return item
 
 
@@ -124,13 +137,21 @@ async def put(database: Database, owner: str, thread_id: str, item_id: str, item
     entry = entry_of(item, thread_id)
     if entry.id != item_id:
         raise InvalidRequest("The item has another id than the path", field="$.id")
-    await _write(database, PUT, owner, thread_id, entry)
+    now_hidden = ThreadItemRemovedEvent(item_id=item_id)
+    changed = encode_json(now_hidden if entry.hidden else changes.replaced(item))
+    await _write(database, PUT, owner, thread_id, entry, _came(item, entry), changed)
     return item
 
 
-async def _write(database: Database, statement: str, owner: str, thread_id: str, entry: Entry) -> None:
+def _came(item: StoredItem, entry: Entry) -> bytes | None:
+    return None if entry.hidden else encode_json(changes.done(item))
+
+
+async def _write(
+    database: Database, statement: str, owner: str, thread_id: str, entry: Entry, *events: bytes | None
+) -> None:
     async with database.session(owner) as session:
-        if await session.fetchval(statement, owner, thread_id, *entry) is None:
+        if await session.fetchval(statement, owner, thread_id, *entry, *events) is None:
             raise threads.not_found()
 
 
@@ -210,8 +231,15 @@ async def page(
     )
 
 
-# Remove one item.
-DELETE = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3 RETURNING id"
+# Remove one item, and tell of it ($4) if it could be seen.
+DELETE = """
+WITH gone AS (
+    DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3 RETURNING id, hidden
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, event) SELECT $1, $2, $4 FROM gone WHERE NOT hidden
+)
+SELECT id FROM gone
+"""
 
 
 async def delete(database: Database, owner: str, thread_id: str, item_id: str) -> None:
@@ -221,7 +249,8 @@ async def delete(database: Database, owner: str, thread_id: str, item_id: str) -
         NotFound: There is no such item.
     """
     async with database.session(owner) as session:
-        if await session.fetchval(DELETE, owner, thread_id, item_id) is None:
+        event = encode_json(ThreadItemRemovedEvent(item_id=item_id))
+        if await session.fetchval(DELETE, owner, thread_id, item_id, event) is None:
             raise not_found()
 
 
@@ -230,7 +259,7 @@ CUT = """
 WITH thread AS (
     UPDATE threads SET updated_at = now() WHERE owner_id = $1 AND id = $2
 )
-DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 RETURNING id, seq
+DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND seq > $3 RETURNING id, seq, hidden
 """
 
 
@@ -245,8 +274,10 @@ async def cut_after(database: Database, owner: str, thread_id: str, item_id: str
         seq = await session.fetchval(POSITION, owner, thread_id, item_id)
         if seq is None:
             raise not_found()
-        rows = await session.fetch(CUT, owner, thread_id, seq)
-    return [row["id"] for row in sorted(rows, key=lambda row: row["seq"])]
+        rows = sorted(await session.fetch(CUT, owner, thread_id, seq), key=lambda row: row["seq"])
+        events = [ThreadItemRemovedEvent(item_id=row["id"]) for row in rows if not row["hidden"]]
+        await changes.tell(session, owner, thread_id, *events)
+    return [row["id"] for row in rows]
 
 
 def not_found() -> NotFound:

@@ -8,11 +8,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from bobbin_protocol.events import ThreadCreatedEvent, ThreadUpdatedEvent
+from bobbin_protocol.feed import ThreadDeletedEvent
 from bobbin_protocol.ids import new_id
 from bobbin_protocol.pages import Page
 from bobbin_protocol.store.threads import NewThread, ThreadChange
-from bobbin_protocol.threads import ActiveStatus, ClosedStatus, LockedStatus, ThreadMetadata, ThreadStatus
+from bobbin_protocol.threads import (
+    ActiveStatus,
+    ClosedStatus,
+    LockedStatus,
+    ThreadMetadata,
+    ThreadStatus,
+    thread_for_client,
+)
 from bobbin_protocol.wire import encode_json, utc
+from bobbin_store import changes
 from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import InvalidRequest, NotFound, ThreadClosed, ThreadLocked
 from bobbin_store.pages import PageRequest, cut, unknown_cursor
@@ -24,6 +34,8 @@ decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
 BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
 AFTER_ALL: Final = datetime.max.replace(tzinfo=UTC)
 """asyncpg sends these two as PostgreSQL's -infinity and infinity."""
+
+DELETED: Final = encode_json(ThreadDeletedEvent())
 
 AFTER_ALL_IDS: Final = "~"
 """Greater than every id: "~" sorts behind all that an id may hold."""
@@ -43,7 +55,7 @@ async def create(database: Database, owner: str, wanted: NewThread) -> ThreadMet
         Conflict: The id is taken.
     """
     created_at = None if wanted.created_at is None else storable(wanted.created_at)
-    async with database.session(owner) as session:
+    async with database.transaction(owner) as session:
         row = await session.fetchrow(
             CREATE,
             owner,
@@ -54,8 +66,11 @@ async def create(database: Database, owner: str, wanted: NewThread) -> ThreadMet
             _optional(wanted.allowed_image_domains),
             encode_json(wanted.metadata),
         )
-    assert row is not None  # noqa: S101 (an INSERT without a conflict clause returns its row or raises)
-    return thread_of(row)
+        assert row is not None  # noqa: S101 (an INSERT without a conflict clause returns its row or raises)
+        thread = thread_of(row)
+        event = ThreadCreatedEvent(thread=thread_for_client(thread))
+        await changes.tell(session, owner, thread.id, event)
+    return thread
 
 
 # One thread.
@@ -144,11 +159,14 @@ async def change(database: Database, owner: str, thread_id: str, wanted: ThreadC
     Raises:
         NotFound: There is no such thread.
     """
-    async with database.session(owner) as session:
+    async with database.transaction(owner) as session:
         row = await session.fetchrow(CHANGE, owner, thread_id, *change_parameters(wanted))
-    if row is None:
-        raise not_found()
-    return thread_of(row)
+        if row is None:
+            raise not_found()
+        thread = thread_of(row)
+        event = ThreadUpdatedEvent(thread=thread_for_client(thread))
+        await changes.tell(session, owner, thread_id, event)
+    return thread
 
 
 def change_parameters(wanted: ThreadChange) -> tuple[object, ...]:
@@ -173,8 +191,12 @@ WITH recent AS MATERIALIZED (
     SELECT id FROM turns WHERE owner_id = $1 AND thread_id = $2 AND started_at > now() - interval '1 hour'
 ), forgotten AS (
     DELETE FROM journal USING recent WHERE journal.owner_id = $1 AND journal.turn_id = recent.id
+), gone AS (
+    DELETE FROM threads WHERE owner_id = $1 AND id = $2 RETURNING id
+), told AS (
+    INSERT INTO changes (owner_id, thread_id, event) SELECT $1, id, $3 FROM gone
 )
-DELETE FROM threads WHERE owner_id = $1 AND id = $2 RETURNING id
+SELECT id FROM gone
 """
 
 
@@ -185,7 +207,7 @@ async def delete(database: Database, owner: str, thread_id: str) -> None:
         NotFound: There is no such thread.
     """
     async with database.session(owner) as session:
-        if await session.fetchval(DELETE, owner, thread_id) is None:
+        if await session.fetchval(DELETE, owner, thread_id, DELETED) is None:
             raise not_found()
 
 

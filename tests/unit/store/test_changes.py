@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from typing import Any
 
 import asyncpg
 import pytest
 
 from bobbin_store import changes
-from tests.unit.store.conftest import Store, begin
+from tests.unit.store.conftest import Store, assistant_message, begin, hidden_context, retry, user_message
 from tests.unit.store.leases import admin, held
 
 __all__ = ["admin"]
@@ -279,3 +281,117 @@ async def test_what_is_no_position_is_named(store: Store, after: str) -> None:
     body = {"changes": [{"owner_id": "alice"}, {"owner_id": "alice", "after": after}]}
     answer = await store.call("POST", "/watch", body)
     assert (answer.status, answer.body["field"]) == (400, "$.changes[1].after")
+
+
+async def events_of(watcher: Watcher) -> list[Any]:
+    """What the changes since the last look tell, as objects."""
+    return [json.loads(base64.b64decode(change["event"])) for change in (await watcher.answer())["changes"]]
+
+
+@pytest.fixture
+async def watcher(store: Store) -> Watcher:
+    """One who watches the owner of the store, from now on."""
+    watcher = Watcher(store)
+    await watcher.look()
+    return watcher
+
+
+async def test_a_thread_is_told_of_as_its_clients_see_it(store: Store, watcher: Watcher) -> None:
+    made = await store.thread("t1", title="One", metadata={"secret": True}, allowed_image_domains=["x.org"])
+    seen = {**made, "metadata": {}, "items": {"data": [], "has_more": False}}
+    assert await events_of(watcher) == [{"type": "thread.created", "thread": seen}]
+    await store.patch("/threads/t1", {"title": None, "status": {"type": "locked"}})
+    del seen["title"]
+    assert await events_of(watcher) == [
+        {"type": "thread.updated", "thread": {**seen, "status": {"type": "locked"}}}
+    ]
+    await store.delete("/threads/t1")
+    answer = await watcher.answer()
+    assert [change["thread_id"] for change in answer["changes"]] == ["t1"]
+    assert base64.b64decode(answer["changes"][0]["event"]) == b'{"type":"thread.deleted"}'
+
+
+async def test_an_item_that_a_service_adds_replaces_or_removes_is_told_of(
+    store: Store, watcher: Watcher
+) -> None:
+    await store.thread("t1")
+    await events_of(watcher)
+    item = {**assistant_message("i1", "t1"), "unheard_of": [1, None]}
+    await store.post("/threads/t1/items", item)
+    assert await events_of(watcher) == [{"type": "thread.item.done", "item": item}]
+    await store.put("/threads/t1/items/i1", item)
+    assert await events_of(watcher) == [{"type": "thread.item.replaced", "item": item}]
+    second = assistant_message("i2", "t1")
+    await store.put("/threads/t1/items/i2", second)
+    assert await events_of(watcher) == [{"type": "thread.item.done", "item": second}]
+    await store.delete("/threads/t1/items/i1")
+    assert await events_of(watcher) == [{"type": "thread.item.removed", "item_id": "i1"}]
+
+
+async def test_items_cut_off_are_told_of_in_their_order(store: Store, watcher: Watcher) -> None:
+    await store.thread("t1")
+    await store.items("t1", "a", "b")
+    await store.post("/threads/t1/items", hidden_context("h", "t1"))
+    await store.items("t1", "c")
+    await events_of(watcher)
+    await store.delete("/threads/t1/items", after="a")
+    assert [event["item_id"] for event in await events_of(watcher)] == ["b", "c"]
+    await store.delete("/threads/t1/items", after="a")
+    assert await events_of(watcher) == []
+
+
+async def test_hidden_items_are_never_told_of(store: Store, watcher: Watcher) -> None:
+    await store.thread("t1")
+    await events_of(watcher)
+    hidden, shown = hidden_context("i1", "t1"), assistant_message("i1", "t1")
+    await store.post("/threads/t1/items", hidden)
+    await store.put("/threads/t1/items/i1", hidden)
+    await store.delete("/threads/t1/items/i1")
+    await store.put("/threads/t1/items/i1", hidden)
+    assert await events_of(watcher) == []
+    for item, event in [
+        (shown, {"type": "thread.item.done", "item": shown}),
+        (hidden, {"type": "thread.item.removed", "item_id": "i1"}),
+    ]:
+        await store.put("/threads/t1/items/i1", item)
+        assert await events_of(watcher) == [event]
+
+
+async def test_the_metadata_of_an_attachment_is_not_told(store: Store, watcher: Watcher) -> None:
+    await store.thread("t1")
+    await events_of(watcher)
+    attachment = {"type": "file", "id": "f1", "name": "a.txt", "mime_type": "text/plain"}
+    item = {**user_message("m1", "t1"), "attachments": [{**attachment, "metadata": {"path": "/secret"}}]}
+    await store.post("/threads/t1/items", item)
+    (event,) = await events_of(watcher)
+    assert event["item"]["attachments"] == [attachment]
+
+
+async def test_what_failed_is_not_told_of(store: Store, watcher: Watcher) -> None:
+    await store.thread("t1")
+    await store.items("t1", "i1")
+    await events_of(watcher)
+    for method, path, body in [
+        ("POST", "/threads", {"id": "t1"}),
+        ("PATCH", "/threads/gone", {"title": "x"}),
+        ("DELETE", "/threads/gone", None),
+        ("POST", "/threads/t1/items", assistant_message("i1", "t1")),
+        ("POST", "/threads/gone/items", assistant_message("i1", "gone")),
+        ("DELETE", "/threads/t1/items/gone", None),
+    ]:
+        assert (await store.call(method, path, body)).status in {404, 409}
+    assert (await watcher.answer())["changes"] == []
+
+
+async def test_a_turn_is_told_of_by_its_beginning_and_what_it_says_by_itself(
+    store: Store, watcher: Watcher
+) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns/u1/finish", {"state": "completed", "items": [assistant_message("a", "t1")]})
+    await store.post("/turns", begin("u2", "t1", "add_user_message"))
+    assert await watcher.look() == ["u1", "u2"]
+    await store.post("/turns", retry("u3", "t1", "m-u1"))
+    *events, begun = (await watcher.answer())["changes"]
+    assert begun["turn_id"] == "u3"
+    told_of = [json.loads(base64.b64decode(change["event"]))["item_id"] for change in events]
+    assert sorted(told_of) == ["a", "m-u2"]
