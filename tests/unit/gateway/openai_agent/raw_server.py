@@ -17,7 +17,7 @@ class RawServer(msgspec.Struct):
     url: str = ""
     connections: int = 0
     requests: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    """Their bodies."""
+    """Their bodies; empty where there is none."""
     heads: list[str] = msgspec.field(default_factory=list)
     """Their request lines and headers."""
 
@@ -35,7 +35,7 @@ async def raw_server(reply: Reply) -> AsyncGenerator[RawServer]:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"(?i)content-length: (\d+)", head)
-                body = msgspec.json.decode(await reader.readexactly(int(length[1]) if length else 0))
+                body = msgspec.json.decode(await reader.readexactly(int(length[1]) if length else 0) or b"{}")
                 served.requests.append(body)
                 served.heads.append(head.decode())
                 await reply(body, writer)

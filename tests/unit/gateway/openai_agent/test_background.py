@@ -142,6 +142,7 @@ async def test_an_answer_cut_anywhere_is_continued_elsewhere(
     asked = turn(model=f"script:{script}")
     whole = await hear(agent.respond(asked))
     assert whole.failure is None
+    assert asked.usage is not None
     for most in range(1, len(whole.events) + 1):
         first = turn(model=f"script:{script}")
         journal = await read(agent.respond(first), first, most)
@@ -230,15 +231,32 @@ async def becomes(server: ModelServer, seed: str, expected: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_cut_connection_is_made_again(agent: OpenAIAgent, model_server: ModelServer) -> None:
+async def test_a_cut_connection_is_made_again(
+    agent: OpenAIAgent, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And again, as long as there is something new each time; the user notices nothing."""
-    whole = await hear(agent.respond(turn(model="script:text=abcdefghij&size=1")))
-    chosen, seed = unique("text=abcdefghij&size=1&cut_after=3")
+    monkeypatch.setattr(background, "_FIRST_PAUSE_S", 0.001)
+    whole = await hear(agent.respond(turn(model="script:text=abcdefghijklmnopqrst&size=1")))
+    chosen, seed = unique("text=abcdefghijklmnopqrst&size=1&cut_after=2")
     assert_same(await hear(agent.respond(turn(model=chosen))), whole)
-    [begun] = [one for one in model_server.received(seed) if one["method"] == "POST"]
-    paths = [one["path"] for one in model_server.received(begun["response_id"])]
-    assert len(paths) == 3
+    paths = about_it(model_server, seed)
+    assert len(paths) == 9
     assert all("starting_after=" in path for path in paths)
+
+
+def about_it(server: ModelServer, seed: str) -> list[str]:
+    """The requests about the response that was begun by the request with this word."""
+    [response_id] = [one["response_id"] for one in server.received(seed) if one["response_id"]]
+    return [f"{one['method']} {one['path']}" for one in server.received(response_id)]
+
+
+async def test_a_complete_answer_needs_no_further_requests(
+    agent: OpenAIAgent, model_server: ModelServer
+) -> None:
+    chosen, seed = unique("text=ok")
+    await hear(agent.respond(turn(model=chosen)))
+    await agent.close()
+    assert about_it(model_server, seed) == []
 
 
 async def test_a_connection_that_brings_nothing_new_is_given_up(
@@ -252,8 +270,7 @@ async def test_a_connection_that_brings_nothing_new_is_given_up(
     assert heard.failure.allow_retry
     assert "broke off" in heard.failure.message
     await becomes(model_server, seed, "cancelled")
-    [begun] = [one for one in model_server.received(seed) if one["method"] == "POST"]
-    assert sum(one["method"] == "GET" for one in model_server.received(begun["response_id"])) < 20
+    assert len(about_it(model_server, seed)) < 20
 
 
 @pytest.mark.parametrize("script", ["delay_ms=20&deltas=1000", "first_ms=10000", "head_ms=300&delay_ms=1000"])
@@ -366,6 +383,7 @@ async def test_an_answer_that_the_provider_has_forgotten_is_over(
     assert heard.failure.allow_retry
     assert "404" in heard.failure.detail
     assert heard.events == journal.safe
+    assert not any("cancel" in request for request in about_it(model_server, seed))
 
 
 async def test_an_answer_that_someone_else_cancelled_is_over(
@@ -439,3 +457,72 @@ async def test_a_provider_without_background_mode_answers_as_before() -> None:
     assert "broke off" in heard.failure.message
     assert asked.checkpoint is None
     assert len(server.requests) == 1
+
+
+def numbered(number: int, **event: Any) -> dict[str, Any]:
+    return {**event, "sequence_number": number}
+
+
+CREATED = {"type": "response.created", "response": {"id": "resp_1", "background": True, "status": "queued"}}
+END = {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}}
+
+
+async def test_a_provider_that_begins_anew_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not know `starting_after`, and sends everything again on each connection."""
+    monkeypatch.setattr(background, "_FIRST_PAUSE_S", 0.001)
+    events = [
+        numbered(0, **CREATED),
+        numbered(1, **delta("a")),
+        numbered(2, **delta("b")),
+        numbered(3, **END),
+    ]
+
+    async def reply(body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if body:
+            writer.write(start() + piece(sse(*events[:2])))
+            await writer.drain()
+            writer.close()
+        else:
+            writer.write(start() + piece(sse(*events)) + piece(b""))
+
+    async with raw_server(reply) as server, agent_for(server.url) as agent:
+        heard = await hear(agent.respond(turn()))
+    assert heard.failure is None
+    assert heard.texts == [["ab"]]
+
+
+async def test_an_answer_too_old_to_be_streamed_is_over() -> None:
+    """OpenAI streams a response for some minutes only; asking again is of no use."""
+    refusal = b'{"error": {"message": "This response can no longer be streamed because it is too old"}}'
+
+    async def reply(body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if body:
+            writer.write(start() + piece(sse(numbered(0, **CREATED), numbered(1, **delta("a")))))
+            await writer.drain()
+            writer.close()
+        else:
+            writer.write(start("400 Bad Request") + piece(refusal) + piece(b""))
+
+    async with raw_server(reply) as server, agent_for(server.url) as agent:
+        heard = await hear(agent.respond(turn()))
+    assert heard.failure is not None
+    assert heard.failure.allow_retry
+    assert "too old" in heard.failure.detail
+    assert [head.split()[0] for head in server.heads] == ["POST", "GET"]
+
+
+async def test_an_answer_without_a_way_back_is_stopped_even_when_handed_over() -> None:
+    """Its events have no numbers, so nobody could go on with it."""
+
+    async def reply(body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if body:
+            writer.write(start() + piece(sse(CREATED, delta("a"))))
+        else:
+            writer.write(start() + piece(b"{}") + piece(b""))
+
+    running = turn()
+    async with raw_server(reply) as server, agent_for(server.url) as agent:
+        await read(agent.respond(running), running, 1)
+        await agent.close()
+    assert running.handed_over
+    assert [head.split()[1] for head in server.heads] == ["/v1/responses", "/v1/responses/resp_1/cancel"]
