@@ -175,9 +175,12 @@ def file_attachment(attachment_id: str, **fields: Any) -> dict[str, Any]:
     return {"type": "file", "id": attachment_id, "name": "a.txt", "mime_type": "text/plain", **fields}
 
 
+OF_BEGINS = ("history_limit", "gateway_id", "if_running", "idempotency_key", "fingerprint", "resend_window_s")
+
+
 def begin(turn_id: str, thread_id: str, kind: str = "create_thread", **fields: Any) -> dict[str, Any]:
     """The body of a begin with a message `m-<turn_id>`."""
-    extra = {key: fields.pop(key) for key in ["history_limit"] if key in fields}
+    extra = {key: fields.pop(key) for key in OF_BEGINS if key in fields}
     message = user_message(f"m-{turn_id}", thread_id)
     return {
         "turn_id": turn_id,
@@ -187,9 +190,10 @@ def begin(turn_id: str, thread_id: str, kind: str = "create_thread", **fields: A
     }
 
 
-def retry(turn_id: str, thread_id: str, item_id: str) -> dict[str, Any]:
+def retry(turn_id: str, thread_id: str, item_id: str, **fields: Any) -> dict[str, Any]:
     return {
         "turn_id": turn_id,
         "thread_id": thread_id,
         "input": {"type": "retry_after_item", "item_id": item_id},
+        **fields,
     }

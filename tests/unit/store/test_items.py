@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.store.conftest import CREATED_AT, Store, assistant_message, hidden_context
+from tests.unit.store.conftest import CREATED_AT, Store, assistant_message, begin, hidden_context
 
 
 async def test_an_item_is_read_back_as_it_was_sent_with_fields_this_version_does_not_know(
@@ -159,3 +159,18 @@ async def test_every_kind_of_item_can_be_stored(store: Store) -> None:
         await store.post("/threads/t1/items", {**base, "id": f"i{number}", **kind})
     page = await store.get("/threads/t1/items", order="asc", hidden=True)
     assert page["data"] == [{**base, "id": f"i{number}", **kind} for number, kind in enumerate(kinds)]
+
+
+async def test_a_page_of_items_names_the_turn_that_runs_in_the_thread(store: Store) -> None:
+    """Also a page without items, so that its reader can add what the turn has said so far."""
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns", begin("elsewhere", "t2"))
+    pages = [("/threads/t1/items", {}), ("/threads/t1/items", {"order": "asc"})]
+    pages.append(("/threads/t1/items", {"after": "m-u1"}))
+    for path, query in pages:
+        assert (await store.get(path, **query))["running_turn_id"] == "u1"
+    assert (await store.get("/threads/t1"))["items"]["running_turn_id"] == "u1"
+    await store.post("/turns/u1/finish", {"state": "completed"})
+    for path, query in pages:
+        assert "running_turn_id" not in await store.get(path, **query)
+    assert "running_turn_id" not in (await store.get("/threads/t1"))["items"]

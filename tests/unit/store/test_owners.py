@@ -12,6 +12,9 @@ from tests.unit.store.conftest import (
     file_attachment,
     hidden_context,
 )
+from tests.unit.store.leases import admin, chunk
+
+__all__ = ["admin"]
 
 
 async def exported(store: Store) -> list[dict[str, Any]]:
@@ -70,3 +73,13 @@ async def test_an_erased_owner_has_nothing_left_and_others_have_all(store: Store
         ["threads", "items", "turns", "attachments", "feedback"], 0
     )
     assert len(await exported(store.of("bob"))) == 9
+
+
+async def test_an_erased_owner_is_in_no_journal_and_no_feed(store: Store, admin: Any) -> None:
+    for caller in [store, store.of("bob")]:
+        await caller.post("/turns", begin("u1", "t1"))
+        await caller.post("/turns/u1/finish", {"state": "completed", "journal": [chunk(1)]})
+    await store.delete("/owner")
+    for table in ["journal", "changes"]:
+        rows = await admin.fetch(f"SELECT owner_id FROM {table}")
+        assert [row["owner_id"] for row in rows] == ["bob"], table

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.unit.store.conftest import Store
+from tests.unit.store.conftest import Store, begin
+from tests.unit.store.leases import admin, chunk
+
+__all__ = ["admin"]
 
 
 async def test_a_thread_is_read_back_as_it_was_made(store: Store) -> None:
@@ -134,3 +139,19 @@ async def test_a_page_says_where_the_next_begins(store: Store) -> None:
     page = await store.get("/threads", limit=2, after="t2")
     assert [thread["id"] for thread in page["data"]] == ["t1"]
     assert page == {"data": page["data"], "has_more": False}
+
+
+async def test_a_deleted_thread_leaves_nothing_in_the_journal_of_the_turns_of_its_last_hour(
+    store: Store, admin: Any
+) -> None:
+    """What older turns left there has expired."""
+    for caller, turn_id, thread_id in [
+        *[(store, "u1", "t1"), (store, "old", "t2"), (store, "other", "t3"), (store.of("bob"), "u1", "t1")]
+    ]:
+        await caller.post("/turns", begin(turn_id, thread_id))
+        await caller.post(f"/turns/{turn_id}/finish", {"state": "completed", "journal": [chunk(1, 2)]})
+    await admin.execute("UPDATE turns SET started_at = now() - interval '2 hours' WHERE id = 'old'")
+    await store.delete("/threads/t1")
+    await store.delete("/threads/t2")
+    rows = await admin.fetch("SELECT owner_id, turn_id FROM journal ORDER BY owner_id, turn_id")
+    assert [tuple(row) for row in rows] == [("alice", "old"), ("alice", "other"), ("bob", "u1")]

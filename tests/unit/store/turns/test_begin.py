@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 
+from bobbin_protocol.store.turns import BeginTurn
+from bobbin_store.database import open_database
+from bobbin_store.settings import Settings
+from bobbin_store.turns.begin import begin as begin_turn
 from tests.unit.store.conftest import (
+    TOKEN,
     Store,
     begin,
     file_attachment,
@@ -14,6 +21,9 @@ from tests.unit.store.conftest import (
     retry,
     user_message,
 )
+from tests.unit.store.leases import admin, blocked, held
+
+__all__ = ["admin"]
 
 
 async def state(store: Store, turn_id: str) -> str:
@@ -76,21 +86,173 @@ async def test_a_repeated_begin_after_a_later_turn_still_gives_its_own_answer(st
     assert await state(store, "u2") == "running"
 
 
+async def test_a_message_that_waited_for_the_thread_sees_all_that_came_before_it(
+    store: Store, admin: Any
+) -> None:
+    """Whoever had the thread added an item and removed another; the message stands behind, and sees it so."""
+    await store.post("/turns", begin("u1", "t1"))
+    await store.items("t1", "old")
+    async with held(admin, "UPDATE threads SET last_seq = 3, title = 'New' WHERE id = 't1'"):
+        request = asyncio.create_task(store.post("/turns", begin("u2", "t1", "add_user_message")))
+        await blocked(admin)
+        await admin.execute(
+            """
+            INSERT INTO items (owner_id, thread_id, id, seq, type, hidden, created_at, data)
+            VALUES ('alice', 't1', 'new', 3, 'end_of_turn', false, now(), '{"id": "new"}')
+            """
+        )
+        await admin.execute("DELETE FROM items WHERE id = 'old'")
+    begun = await request
+    assert [item["id"] for item in begun["history"]] == ["m-u1", "new", "m-u2"]
+    assert begun["thread"]["title"] == "New"
+    assert await store.item_ids("t1") == ["m-u1", "new", "m-u2"]
+
+
+async def test_a_cut_and_a_message_at_once_agree_on_what_came_first(store: Store) -> None:
+    for number in range(10):
+        thread_id = f"t{number}"
+        await store.post("/turns", begin(f"u{number}", thread_id))
+        await store.items(thread_id, "kept", "cut")
+        _, begun = await asyncio.gather(
+            store.delete(f"/threads/{thread_id}/items", after="kept"),
+            store.post("/turns", begin(f"v{number}", thread_id, "add_user_message")),
+        )
+        seen = [item["id"] for item in begun["history"]]
+        if f"m-v{number}" in await store.item_ids(thread_id):
+            assert seen == [f"m-u{number}", "kept", f"m-v{number}"]
+        else:
+            assert seen == [f"m-u{number}", "kept", "cut", f"m-v{number}"]
+
+
+async def test_a_message_that_rather_waits_is_told_which_turn_runs(store: Store) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    polite = begin("u2", "t1", "add_user_message", if_running="refuse")
+    answer = await store.call("POST", "/turns", polite)
+    assert (answer.status, answer.body["code"], answer.body["turn_id"]) == (409, "turn_running", "u1")
+    assert await store.item_ids("t1") == ["m-u1"]
+    assert await state(store, "u1") == "running"
+    await store.post("/turns/u1/finish", {"state": "completed"})
+    assert (await store.post("/turns", polite))["turn_id"] == "u2"
+    assert await store.post("/turns", polite) == await store.post("/turns", polite)
+
+
+async def test_a_superseded_turn_is_in_nobodys_way(store: Store) -> None:
+    """Even if its gateway has not said yet what became of it."""
+    await store.post("/turns", begin("u1", "t1"))
+    await store.post("/turns", begin("u2", "t1", "add_user_message"))
+    await store.post("/turns/u2/finish", {"state": "completed"})
+    await store.post("/turns", begin("u3", "t1", "add_user_message", if_running="refuse"))
+
+
+async def test_of_messages_that_rather_wait_and_come_at_once_one_begins(store: Store, admin: Any) -> None:
+    await store.post("/turns", begin("u0", "t1"))
+    await store.post("/turns/u0/finish", {"state": "completed"})
+    async with held(admin, "SELECT FROM threads FOR UPDATE"):
+        calls = [
+            asyncio.create_task(
+                store.call("POST", "/turns", begin(f"u{n}", "t1", "add_user_message", if_running="refuse"))
+            )
+            for n in range(1, 7)
+        ]
+        await blocked(admin)
+    answers = await asyncio.gather(*calls)
+    begun = [answer.body["turn_id"] for answer in answers if answer.status == 200]
+    assert len(begun) == 1
+    refused = [(answer.body["code"], answer.body["turn_id"]) for answer in answers if answer.status == 409]
+    assert refused == [("turn_running", begun[0])] * 5
+    assert await store.item_ids("t1") == ["m-u0", f"m-{begun[0]}"]
+
+
+@pytest.mark.parametrize("if_running", ["refuse", "supersede"])
+async def test_a_turn_that_ends_while_a_message_waits_is_not_in_its_way(
+    store: Store, admin: Any, if_running: str
+) -> None:
+    await store.post("/turns", begin("u1", "t1"))
+    async with held(admin, "UPDATE threads SET updated_at = now()"):
+        body = begin("u2", "t1", "add_user_message", if_running=if_running)
+        request = asyncio.create_task(store.post("/turns", body))
+        await blocked(admin)
+        await admin.execute("UPDATE turns SET state = 'completed', ended_at = now()")
+    assert (await request)["turn_id"] == "u2"
+    assert await state(store, "u1") == "completed"
+
+
+@pytest.mark.parametrize("if_running", ["refuse", "supersede"])
+async def test_a_turn_that_begins_while_a_message_waits_is_not_overlooked(
+    store: Store, admin: Any, if_running: str
+) -> None:
+    await store.post("/turns", begin("u0", "t1"))
+    await store.post("/turns/u0/finish", {"state": "completed"})
+    async with held(admin, "UPDATE threads SET updated_at = now()"):
+        body = begin("u2", "t1", "add_user_message", if_running=if_running)
+        request = asyncio.create_task(store.call("POST", "/turns", body))
+        await blocked(admin)
+        await admin.execute(
+            """
+            INSERT INTO turns (owner_id, id, thread_id, message_id, state)
+            VALUES ('alice', 'u1', 't1', 'm-u0', 'running')
+            """
+        )
+    answer = await request
+    if if_running == "refuse":
+        assert (answer.status, answer.body["turn_id"]) == (409, "u1")
+    else:
+        assert answer.status == 200
+        assert await state(store, "u1") == "interrupted"
+
+
+async def test_those_who_watch_are_told_of_each_turn_once(store: Store, admin: Any) -> None:
+    for _ in range(2):
+        await store.post("/turns", begin("u1", "t1"))
+        await store.post("/turns", begin("u2", "t1", "add_user_message"))
+        await store.call("POST", "/turns", begin("u3", "t1", "add_user_message", if_running="refuse"))
+    rows = await admin.fetch("SELECT owner_id, thread_id, turn_id, event FROM changes ORDER BY id")
+    assert [tuple(row) for row in rows] == [("alice", "t1", "u1", None), ("alice", "t1", "u2", None)]
+
+
+@pytest.mark.parametrize("kind", ["create_thread", "add_user_message"])
+async def test_a_turn_is_under_the_lease_of_the_gateway_that_began_it(
+    store: Store, admin: Any, kind: str
+) -> None:
+    if kind == "add_user_message":
+        await store.post("/turns", begin("u0", "t1"))
+    await store.post("/turns", begin("u1", "t1", kind, gateway_id="gw_a"))
+    assert await admin.fetchval("SELECT gateway_id FROM turns WHERE id = 'u1'") == "gw_a"
+
+
+STATEMENTS = {"create_thread": 1, "add_user_message": 1, "retry_after_item": 5}
+
+
+@pytest.mark.parametrize("kind", STATEMENTS)
+async def test_a_begin_takes_as_few_round_trips_as_it_can(database_url: str, kind: str) -> None:
+    """A retry takes the lock first, and tells what it removed: BEGIN, lock, cut, tell, COMMIT."""
+    settings = Settings(store_token=TOKEN, store_pool_size=1)
+    bodies = [begin("u0", "t0")]
+    for n in (1, 2):  # a new connection looks up types when it first needs them
+        known_by = {"fingerprint": "YQ==", "resend_window_s": 60, "gateway_id": "gw_a"}
+        if kind == "retry_after_item":
+            bodies.append(retry(f"u{n}", "t0", "m-u0", **known_by))
+        else:
+            bodies.append(begin(f"u{n}", f"t{n}" if kind == "create_thread" else "t0", kind, **known_by))
+    asked: list[str] = []
+    async with open_database(database_url, settings) as database:
+        async with database.session("alice") as session:
+            connection: Any = session
+            connection.add_query_logger(lambda logged: asked.append(logged.query))
+        for body in bodies:
+            await asyncio.sleep(0)  # the log comes a moment later
+            asked.clear()
+            await begin_turn(database, "alice", msgspec.convert(body, BeginTurn))
+        await asyncio.sleep(0)
+    assert len(asked) == STATEMENTS[kind], asked
+
+
 async def test_a_repeated_begin_works_on_a_thread_locked_meanwhile(store: Store) -> None:
     await store.post("/turns", begin("u0", "t1"))
     first = await store.post("/turns", begin("u1", "t1", "add_user_message"))
     await store.patch("/threads/t1", {"status": {"type": "locked"}})
     again = await store.post("/turns", begin("u1", "t1", "add_user_message"))
     assert again["history"] == first["history"]
-
-
-async def test_a_repeated_retry_does_not_remove_what_was_said_since(store: Store) -> None:
-    await store.post("/turns", begin("u1", "t1"))
-    await store.items("t1", "old-answer")
-    first = await store.post("/turns", retry("u2", "t1", "m-u1"))
-    await store.items("t1", "new-answer")
-    assert await store.post("/turns", retry("u2", "t1", "m-u1")) == first
-    assert await store.item_ids("t1") == ["m-u1", "new-answer"]
 
 
 async def test_begins_that_come_together_leave_one_running_turn_and_all_messages(store: Store) -> None:
@@ -116,27 +278,6 @@ async def test_the_same_begin_sent_twice_at_once_adds_one_message(store: Store, 
     answers = await asyncio.gather(*(store.post("/turns", begin("u1", "t1", kind)) for _ in range(6)))
     assert all(answer == answers[0] for answer in answers)
     assert (await store.item_ids("t1")).count("m-u1") == 1
-
-
-async def test_a_retry_removes_what_followed_the_message_and_answers_it_again(store: Store) -> None:
-    await store.post("/turns", begin("u1", "t1"))
-    await store.items("t1", "answer")
-    await store.post("/turns", begin("u2", "t1", "add_user_message"))
-    begun = await store.post("/turns", retry("u3", "t1", "m-u1"))
-    assert [item["id"] for item in begun["history"]] == ["m-u1"]
-    assert begun["message"]["id"] == "m-u1"
-    assert await store.item_ids("t1") == ["m-u1"]
-    assert await state(store, "u2") == "interrupted"
-
-
-async def test_only_a_user_message_of_the_thread_can_be_answered_again(store: Store) -> None:
-    await store.post("/turns", begin("u1", "t1"))
-    await store.items("t1", "answer")
-    answer = await store.call("POST", "/turns", retry("u2", "t1", "answer"))
-    assert (answer.status, answer.body["field"]) == (400, "$.input.item_id")
-    answer = await store.call("POST", "/turns", retry("u2", "t1", "unknown"))
-    assert (answer.status, answer.body["field"]) == (404, "$.input.item_id")
-    assert await store.item_ids("t1") == ["m-u1", "answer"]
 
 
 @pytest.mark.parametrize("status", ["locked", "closed"])

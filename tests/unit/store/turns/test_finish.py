@@ -5,9 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.unit.store.conftest import Store, assistant_message, begin, hidden_context
+from bobbin_protocol.store.turns import BeginTurn, FinishTurn
+from bobbin_store.database import open_database
+from bobbin_store.settings import Settings
+from bobbin_store.turns.begin import begin as begin_turn
+from bobbin_store.turns.finish import finish as finish_turn
+from tests.unit.store.conftest import TOKEN, Store, assistant_message, begin, hidden_context
+from tests.unit.store.leases import admin, blocked, chunk, held, journal_of
+
+__all__ = ["admin"]
 
 
 def outcome(*item_ids: str, state: str = "completed", thread_id: str = "t1", **fields: Any) -> dict[str, Any]:
@@ -165,3 +174,98 @@ async def test_an_unknown_or_foreign_turn_or_one_of_a_deleted_thread_is_not_foun
         assert (await caller.call("GET", f"/turns/{turn_id}")).status == 404
     await store.delete("/threads/t1")
     assert (await store.call("POST", "/turns/u1/finish", outcome("a"))).status == 404
+
+
+@pytest.mark.parametrize(("lease", "shown"), [("gw_a", "gw_b"), ("gw_a", None), (None, "gw_a")])
+async def test_a_gateway_that_does_not_have_the_lease_cannot_finish_the_turn(
+    store: Store, lease: str | None, shown: str | None
+) -> None:
+    await store.post("/turns", begin("u1", "t1", gateway_id=lease))
+    body = outcome("a", gateway_id=shown, journal=[chunk(1)])
+    answer = await store.call("POST", "/turns/u1/finish", body)
+    assert (answer.status, answer.body["code"]) == (409, "lease_lost")
+    assert await store.item_ids("t1") == ["m-u1"]
+    assert (await store.get("/turns/u1"))["state"] == "running"
+    await store.post("/turns/u1/finish", outcome("a", gateway_id=lease))
+    assert await store.item_ids("t1") == ["m-u1", "a"]
+
+
+async def test_a_turn_that_is_taken_over_while_its_finish_waits_is_the_others_to_finish(
+    store: Store, admin: Any
+) -> None:
+    await store.post("/turns", begin("u1", "t1", gateway_id="gw_a"))
+    async with held(admin, "UPDATE turns SET gateway_id = 'gw_b'"):
+        body = outcome("a", gateway_id="gw_a", journal=[chunk(1)])
+        request = asyncio.create_task(store.call("POST", "/turns/u1/finish", body))
+        await blocked(admin)
+    assert (await request).body["code"] == "lease_lost"
+    assert await journal_of(admin, "u1") == ""
+    await store.post("/turns/u1/finish", outcome("b", gateway_id="gw_b"))
+    assert await store.item_ids("t1") == ["m-u1", "b"]
+
+
+async def test_after_its_end_a_turn_is_under_nobodys_lease_and_any_gateway_is_told_how_it_ended(
+    store: Store, admin: Any
+) -> None:
+    await store.post("/turns", begin("u1", "t1", gateway_id="gw_a"))
+    first = await store.post("/turns/u1/finish", outcome("a", gateway_id="gw_a"))
+    assert await admin.fetchval("SELECT gateway_id FROM turns") is None
+    for gateway_id in ["gw_a", "gw_b"]:
+        again = await store.post("/turns/u1/finish", outcome("b", gateway_id=gateway_id))
+        assert again == first
+        other = await store.call("POST", "/turns/u1/finish", outcome(state="failed", gateway_id=gateway_id))
+        assert (other.status, other.body["code"]) == (409, "conflict")
+
+
+async def test_what_the_journal_lacks_is_stored_with_the_end_and_how_many_events_there_were(
+    store: Store, admin: Any
+) -> None:
+    """A chunk that it has already is not stored twice, nor is a repeated finish."""
+    await store.post("/turns", begin("u1", "t1"))
+    await admin.execute(
+        "INSERT INTO journal (owner_id, turn_id, first, last, data) VALUES ('alice', 'u1', 1, 2, '1;2;')"
+    )
+    body = outcome("a", event_count=5, journal=[chunk(1, 2), chunk(3, 4), chunk(5)])
+    for _ in range(2):
+        await store.post("/turns/u1/finish", body)
+    assert await journal_of(admin, "u1") == "1;2;3;4;5;"
+    assert (await store.get("/turns/u1"))["event_count"] == 5
+    late = outcome("a", event_count=9, journal=[chunk(6, 9)])
+    await store.post("/turns/u1/finish", late)
+    assert await journal_of(admin, "u1") == "1;2;3;4;5;"
+    assert (await store.get("/turns/u1"))["event_count"] == 5
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("deserted", [None, False, True])
+async def test_a_finish_says_whether_the_turn_was_deserted_or_leaves_it_open(
+    store: Store, *, before: bool, deserted: bool | None
+) -> None:
+    again: dict[str, Any] = {"fingerprint": b"request", "resend_window_s": 60}
+    await store.post("/turns", begin("u1", "t1", **again))
+    if before:
+        await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/finish", outcome("a", deserted=deserted))
+    answer = await store.post("/turns", begin("u2", "t2", **again))
+    known = before if deserted is None else deserted
+    assert answer["type"] == ("joined" if known else "begun")
+
+
+async def test_a_finish_is_one_statement(database_url: str) -> None:
+    settings = Settings(store_token=TOKEN, store_pool_size=1)
+    asked: list[str] = []
+    async with open_database(database_url, settings) as database:
+        async with database.session("alice") as session:
+            connection: Any = session
+            connection.add_query_logger(lambda logged: asked.append(logged.query))
+        for turn_id, thread_id in [("u1", "t1"), ("u2", "t2")]:
+            # A new connection looks up types when it first needs them: the second turn counts.
+            body = begin(turn_id, thread_id, gateway_id="gw_a")
+            await begin_turn(database, "alice", msgspec.convert(body, BeginTurn))
+            await asyncio.sleep(0)  # the log comes a moment later
+            asked.clear()
+            body = outcome("a", thread_id=thread_id, gateway_id="gw_a", event_count=1)
+            body["journal"] = [{"first": 1, "last": 1, "data": "MTs="}]
+            await finish_turn(database, "alice", turn_id, msgspec.convert(body, FinishTurn))
+        await asyncio.sleep(0)
+    assert len(asked) == 1, asked
