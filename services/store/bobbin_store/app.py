@@ -13,6 +13,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from bobbin_store.database import open_database
 from bobbin_store.errors import StoreError
+from bobbin_store.expiry import expiring
 from bobbin_store.http import attachments, feedback, gateways, health, items, owners, threads, turns, watch
 from bobbin_store.http.exchange import require_token
 from bobbin_store.problems import on_bug, on_http_error, on_store_error
@@ -24,7 +25,7 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with open_database(settings.database_url, settings) as database:
+        async with open_database(settings.database_url, settings) as database, expiring(database):
             app.state.settings = settings
             app.state.database = database
             yield
