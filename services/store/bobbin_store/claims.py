@@ -23,26 +23,29 @@ WITH claimer AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM claimer)
 """
 
-# Take turns that are under the lease of no living gateway. The gateways that have turns are found by leaping
+# Lock turns that are under the lease of no living gateway. The gateways that have turns are found by leaping
 # along the index from one to the next, whatever the number of turns.
-TAKE = """
+ORPHANED = """
 WITH RECURSIVE holder (id) AS (
     SELECT min(gateway_id) FROM turns
     UNION ALL
     SELECT (SELECT min(gateway_id) FROM turns WHERE gateway_id > holder.id) FROM holder WHERE id IS NOT NULL
-), orphaned AS MATERIALIZED (
+), lost AS MATERIALIZED (
     SELECT id FROM holder
     WHERE id <> $1 AND NOT EXISTS (SELECT FROM gateways WHERE gateways.id = holder.id AND NOT dead)
-), taken AS MATERIALIZED (
-    SELECT turn.owner_id, turn.id FROM orphaned CROSS JOIN LATERAL (
-        SELECT owner_id, id FROM turns WHERE gateway_id = orphaned.id AND ended_at IS NULL
-        LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
-    ) AS turn
-    LIMIT $2
 )
-UPDATE turns SET gateway_id = $1 FROM taken WHERE turns.owner_id = taken.owner_id AND turns.id = taken.id
-RETURNING turns.owner_id, turns.id, turns.thread_id, turns.message_id, turns.state, turns.cancel_requested,
-    turns.checkpoint
+SELECT turn.* FROM lost CROSS JOIN LATERAL (
+    SELECT owner_id, id, thread_id, message_id, state, cancel_requested, checkpoint FROM turns
+    WHERE gateway_id = lost.id AND ended_at IS NULL
+    LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+) AS turn
+LIMIT $2
+"""
+
+# Put turns under a gateway's lease.
+TAKE = """
+UPDATE turns SET gateway_id = $1 FROM unnest($2::text[], $3::text[]) AS taken (owner_id, id)
+WHERE turns.owner_id = taken.owner_id AND turns.id = taken.id
 """
 
 # Turns under a gateway's lease that it does not know of.
@@ -62,7 +65,10 @@ async def claim(database: Database, gateway_id: str, wanted: ClaimTurns) -> Clai
     async with database.transaction(EVERY_OWNER) as session:
         if not await session.fetchval(DECLARE_DEAD, gateway_id):
             return ClaimedTurns()
-        taken = await session.fetch(TAKE, gateway_id, wanted.limit)
+        taken = await session.fetch(ORPHANED, gateway_id, wanted.limit)
+        if taken:
+            owners, turn_ids = [row["owner_id"] for row in taken], [row["id"] for row in taken]
+            await session.execute(TAKE, gateway_id, owners, turn_ids)
         if wanted.running is not None and len(taken) < wanted.limit:
             known = [*wanted.running, *(row["id"] for row in taken)]
             taken += await session.fetch(UNKNOWN, gateway_id, known, wanted.limit - len(taken))
