@@ -12,7 +12,8 @@ from openai import AsyncOpenAI
 
 from bobbin_gateway.demo_model.background import BackgroundResponses
 from bobbin_gateway.demo_model.reply import SSE, Ending, Reply
-from tests.model import ModelServer
+from tests.model import ModelServer, model_service
+from tests.processes import running
 
 SLOW = "script:deltas=200&delay_ms=10"
 
@@ -153,6 +154,28 @@ async def test_tests_see_what_was_asked_and_what_still_runs(
     ]
     [begun] = [one for one in model_server.received(SLOW) if one["response_id"] == response_id]
     assert (begun["method"], begun["path"]) == ("POST", "/v1/responses")
+
+
+async def test_answers_that_nobody_reads_any_more_are_not_made() -> None:
+    """But for those in the background; `running` counts both kinds."""
+    with running(model_service()) as service:
+        base = f"{service.url}/v1"
+        async with AsyncOpenAI(base_url=base, api_key="x") as openai, httpx.AsyncClient() as client:
+
+            async def becomes(expected: int) -> None:
+                async with asyncio.timeout(5):
+                    while (await client.get(f"{service.url}/requests")).json()["running"] != expected:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+
+            await becomes(0)
+            foreground = await openai.responses.create(model=SLOW, input="Hi", stream=True)
+            in_background = await openai.responses.create(
+                model=SLOW, input="Hi", stream=True, background=True
+            )
+            await becomes(2)
+            await foreground.close()
+            await in_background.close()
+            await becomes(1)
 
 
 def stalling(number: int) -> Reply:
