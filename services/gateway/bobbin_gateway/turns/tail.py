@@ -53,7 +53,7 @@ class Tail:
         """Whether the journal is to have the turn's events even if the turn ends before the first write."""
         self.closed = False
         self._writer = writer
-        self._pending: JournalChunk | None = None
+        self._pending: JournalEntry | None = None
         self._unsafe = 0
         self._checkpoint: bytes | None = None
         self._checkpointed = 0
@@ -82,30 +82,31 @@ class Tail:
     def entry(self) -> JournalEntry | None:
         """What to write now: what was sent before and may not have arrived, else all that is new."""
         self.mark()
-        if self._pending is None:
-            end = len(self.log.frames) if self._checkpoint is None else self._checkpointed
-            self._pending = self._chunk(self.log.safe, end)
-        if self._pending is None:
-            return None
-        return JournalEntry(
-            owner_id=self.owner_id, turn_id=self.turn_id, chunk=self._pending, checkpoint=self._checkpoint
-        )
+        if self._pending is None and (chunk := self._chunk(self.log.safe, self._end())):
+            self._pending = JournalEntry(
+                owner_id=self.owner_id, turn_id=self.turn_id, chunk=chunk, checkpoint=self._checkpoint
+            )
+        return self._pending
 
     def confirm(self) -> bool:
         """The journal has what `entry` gave. Whether there is more to write by now."""
         if self._pending is not None:
-            self.log.secure(self._pending.last)
-            self._shrink(len(self._pending.data))
+            self.log.secure(self._pending.chunk.last)
+            self._shrink(len(self._pending.chunk.data))
             self._pending = None
-        return self.log.safe < (len(self.log.frames) if self._checkpoint is None else self._checkpointed)
+        return self.log.safe < self._end()
+
+    def _end(self) -> int:
+        return len(self.log.frames) if self._checkpoint is None else self._checkpointed
 
     def close(self) -> list[JournalChunk]:
         """Write no more; give what the journal lacks, unless it has nothing and nobody wants it to."""
         self.closed = True
         if self.log.safe == 0 and self._pending is None and not self.wanted:
             return []
-        safe = self.log.safe if self._pending is None else self._pending.last
-        return [chunk for chunk in (self._pending, self._chunk(safe, len(self.log.frames))) if chunk]
+        sent = None if self._pending is None else self._pending.chunk
+        safe = self.log.safe if sent is None else sent.last
+        return [chunk for chunk in (sent, self._chunk(safe, len(self.log.frames))) if chunk]
 
     def end(self) -> None:
         """The turn is stored, or given up: nothing waits for the journal any more."""

@@ -89,6 +89,19 @@ def test_events_beyond_the_last_checkpoint_wait_for_the_next() -> None:
     assert (entry.chunk.data, entry.checkpoint) == (b"b", b"two")
 
 
+def test_a_checkpoint_goes_with_the_events_before_it_only() -> None:
+    """If the first write did not arrive, and the gateway dies after the second, nothing may be missing."""
+    turn, tail = tail_of(Ledger())
+    tail.append(b"a")
+    turn.checkpoint = b"one"
+    lost = tail.entry()
+    tail.append(b"b")
+    turn.checkpoint = b"two"
+    assert tail.entry() == lost
+    assert lost is not None
+    assert (lost.chunk.data, lost.checkpoint) == (b"a", b"one")
+
+
 @given(st.lists(st.sampled_from(["append", "send", "confirm"]), max_size=40))
 def test_however_writes_fall_the_journal_holds_every_event_once(steps: list[str]) -> None:
     ledger = Ledger()
