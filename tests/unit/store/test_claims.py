@@ -62,6 +62,19 @@ async def test_a_claimed_turn_is_the_claimers_to_write_and_to_finish(store: Stor
     assert await claim(store, "gw_b", running=[]) == []
 
 
+async def test_who_lost_a_turn_is_not_told_that_its_end_was_stored(store: Store, admin: Any) -> None:
+    """The claimer has ended it, and in the same state: but not with what the dead gateway has to say."""
+    await alive(store, "gw_a", "gw_b")
+    await turn(store, "u1", "gw_a")
+    await lapse(admin, "gw_a")
+    assert len(await claim(store, "gw_b")) == 1
+    await finish(store, "u1", "gw_b", "interrupted")
+    for state in ["interrupted", "completed"]:
+        late = await store.call("POST", "/turns/u1/finish", {"state": state, "gateway_id": "gw_a"})
+        assert (late.status, late.body["code"]) == (409, "lease_lost")
+    await finish(store, "u1", "gw_b", "interrupted")
+
+
 async def test_a_superseded_turn_is_claimed_until_it_has_ended(store: Store, admin: Any) -> None:
     await alive(store, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")

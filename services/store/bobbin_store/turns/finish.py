@@ -64,6 +64,9 @@ FROM changed
 """
 
 
+# Was this gateway declared dead? Then it was another one that ended the turn, or may have been.
+DEAD = "SELECT dead FROM gateways WHERE id = $1"
+
 # Remove items that a turn takes back.
 REMOVE = "DELETE FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = ANY ($3::text[])"
 
@@ -75,7 +78,7 @@ async def finish(database: Database, owner: str, turn_id: str, outcome: FinishTu
         InvalidRequest: An item is not one of the turn's thread.
         NotFound: There is no such turn, or its thread has been deleted.
         Conflict: It has ended in another state.
-        LeaseLost: It has not ended, and is under another gateway's lease.
+        LeaseLost: It is under another gateway's lease, or was until its end.
     """
     thread_id = outcome.items[0].get("thread_id") if outcome.items else None
     entries = items.entries_of(outcome.items, thread_id)
@@ -115,7 +118,7 @@ async def _not_ended(
     turn = await record.load(session, owner, turn_id)
     if thread_id not in {None, turn.thread_id}:
         raise InvalidRequest("The items say that they are in another thread", field="$.items[0].thread_id")
-    if turn.ended_at is None:
+    if turn.ended_at is None or await session.fetchval(DEAD, outcome.gateway_id):
         raise LeaseLost("The turn is under the lease of another gateway")
     if turn.state not in {outcome.state, "interrupted"}:
         raise Conflict(f"The turn has ended already: {turn.state}")
