@@ -126,6 +126,12 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
+        if not running.log.frames:  # nobody was told anything
+            said = turn.message is not None and claimed.brought_message
+            running.open(
+                created=claimed.created_thread,
+                said=ThreadItemDoneEvent(item=turn.message) if said and turn.message else None,
+            )
         events = None
         if claimed.checkpoint is None or not isinstance(self._agent, ContinuingAgent):
             running.stop(outcome.CANCELLED if claimed.cancel_requested else outcome.ORPHANED)
@@ -240,7 +246,7 @@ class TurnEngine:
 
     def _deserted(self, running: RunningTurn) -> None:
         """A turn that nobody reads is cancelled after the grace period, unless a reader may come back."""
-        running.deserted = True
+        running.deserted = running.was_deserted = True
         if running.outlives_readers or self._settings.cancel_grace_s > 0:
             self._tasks.create_task(self._await_readers(running), name=f"{running.turn_id} deserted")
         else:
@@ -251,6 +257,8 @@ class TurnEngine:
         owner_id, turn_id = running.turn.owner_id, running.turn_id
         try:
             await self._store.desert_turn(owner_id, turn_id)
+            if running.readers == 0:
+                running.deserted = None  # the store knows, and who joins the turn elsewhere tells it otherwise
             if running.outlives_readers or await self._ended_within(running, self._settings.cancel_grace_s):
                 return
             if running.readers == 0:

@@ -58,7 +58,9 @@ class RunningTurn(NumberedSource):
         self.outlives_readers = False
         """Whether it goes on without readers: one of them may come back."""
         self.deserted: bool | None = None
-        """Whether its last reader was lost; None as long as none was."""
+        """What its end has to say of it: whether its last reader was lost; None if the store knows."""
+        self.was_deserted = False
+        """Whether its last reader was ever lost."""
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
         self.task: asyncio.Task[None] | None = None
@@ -166,7 +168,7 @@ class RunningTurn(NumberedSource):
         if resumable:
             self.outlives_readers = self.tail.wanted = True
             self.tail.hurry()
-        if self.deserted:
+        if self.was_deserted:
             self.deserted = False
 
     def leave(self) -> None:
