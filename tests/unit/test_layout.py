@@ -32,6 +32,7 @@ ELSEWHERE = {
     "bobbin_protocol/widgets/layout.py": TYPES,
     "bobbin_protocol/widgets/tree.py": "tested in tests/unit/protocol/test_widgets.py",
     "bobbin_protocol/widgets/values.py": TYPES,
+    "bobbin_protocol/feed.py": CONTRACT,
     "bobbin_protocol/problem.py": CONTRACT,
     "bobbin_protocol/store/feedback.py": CONTRACT,
     "bobbin_protocol/store/gateways.py": CONTRACT,

@@ -18,6 +18,7 @@ class WatchedTurn(Wire):
     owner_id: str
     turn_id: Id
     after: Annotated[int, Meta(ge=0)] = 0
+    """The last event of a chunk that the reader has, or 0: a chunk comes as a whole, if it begins later."""
 
 
 class WatchedChanges(Wire):
@@ -65,7 +66,8 @@ class Changes(Wire):
     position: str
     """To be given as `after` next time."""
     expired: bool = False
-    """Changes after the position asked for have been removed: the reader must load again what it shows."""
+    """Changes after the position asked for have been removed: the reader must load again what it shows, and
+    begins now, with the turns that run."""
     changes: list[Change] = always(list)
 
 
