@@ -27,6 +27,7 @@ from tests.bench.latency import measure_latency
 from tests.bench.memory import measure_memory
 from tests.bench.pages import measure_pages
 from tests.bench.servers import Servers, Target, started_servers
+from tests.bench.survival import measure_journal, measure_leftovers, measure_resume
 from tests.bench.turns import (
     LOADS,
     measure_burst_deltas,
@@ -37,7 +38,7 @@ from tests.bench.turns import (
     warm_up,
 )
 
-SECTIONS = ("memory", "turns", "latency", "pages")
+SECTIONS = ("memory", "turns", "latency", "survival", "pages")
 
 
 class Plan(Struct, frozen=True):
@@ -57,6 +58,12 @@ class Plan(Struct, frozen=True):
     rows: tuple[int, int]
     """A short list and a long one."""
     pages: int
+    resumes: int
+    """Times that a reader comes back, per round."""
+    journalled: tuple[int, int]
+    """Few turns and many that run at once."""
+    ended: tuple[int, int]
+    """Few turns and many, one after another."""
 
 
 FULL = Plan(
@@ -69,6 +76,9 @@ FULL = Plan(
     streams=(500, 1000),
     rows=(1_000, 1_000_000),
     pages=300,
+    resumes=10,
+    journalled=(10, 500),
+    ended=(1_000, 10_000),
 )
 QUICK = Plan(
     rounds=1,
@@ -80,6 +90,9 @@ QUICK = Plan(
     streams=(250,),
     rows=(1_000, 100_000),
     pages=100,
+    resumes=10,
+    journalled=(10, 200),
+    ended=(500, 1_500),
 )
 
 
@@ -95,6 +108,8 @@ def main() -> None:
     _print(report.comparison(figures, plan.streams) + "\n")
     if "pages" in sections:
         _print(report.pages(figures, plan.rows))
+    if "survival" in sections:
+        _print("\n" + report.survival(figures, plan.journalled, plan.ended))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures.dump(), indent=1))
 
@@ -125,9 +140,23 @@ async def measure_warm(servers: Servers, figures: Figures, plan: Plan, sections:
         for number in range(plan.rounds):
             _say(f"time to first delta, round {number + 1}")
             await measure_latency(servers, figures, plan.latency_turns)
+    if "survival" in sections:
+        await measure_survival(servers, figures, plan)
     if "pages" in sections:
         _say("pages")
         await measure_pages(servers, figures, plan.rows, plan.pages)
+
+
+async def measure_survival(servers: Servers, figures: Figures, plan: Plan) -> None:
+    """Coming back, the journal, what turns leave behind."""
+    for number in range(plan.rounds):
+        _say(f"coming back, round {number + 1}")
+        await measure_resume(servers, figures, plan.resumes)
+    for turns in plan.journalled:
+        _say(f"journal of {turns} turns")
+        await measure_journal(servers, figures, turns)
+    _say("what turns leave behind")
+    await measure_leftovers(servers, figures, plan.ended)
 
 
 async def measure_cpu(servers: Servers, figures: Figures, plan: Plan) -> None:

@@ -30,7 +30,7 @@ async def measure_latency(servers: Servers, figures: Figures, turns: int) -> Non
 
 async def _first_deltas(servers: Servers, name: str, load: int, turns: int) -> list[float]:
     if name == "model":
-        port, request = servers.model_port, servers.ask_model(SCRIPT)
+        port, request = servers.model.port, servers.ask_model(SCRIPT)
     else:
         target = next(target for target in servers.targets if target.name == name)
         port, request = target.port, target.create(SCRIPT)

@@ -11,6 +11,7 @@ from tests.bench.figures import Figures
 from tests.bench.turns import FULL_SPEED, ONE_BY_ONE, PACED
 
 US, MS, S, KIB, PER_S = (1e6, "µs"), (1e3, "ms"), (1.0, "s"), (1 / 1024, "KiB"), (1.0, "/s")
+MIB = (1 / 1024**2, "MiB")
 Unit = tuple[float, str]
 
 PARTS = ("gateway", "store", "postgres")
@@ -110,6 +111,35 @@ def pages(figures: Figures, lengths: tuple[int, int]) -> str:
                     _verdict(many, few, at_most),
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def survival(figures: Figures, journalled: tuple[int, int], ended: tuple[int, int]) -> str:
+    """Coming back beside a fresh request; the journal of few and of many turns; memory before and after."""
+    lines = ["| time to the first event, ms | | / a fresh request |", "|---|---:|---:|"]
+    fresh = figures.get("ours", "first event, fresh")
+    for name in ("fresh", "same gateway", "another gateway"):
+        value = figures.get("ours", f"first event, {name}")
+        label = "a fresh request" if name == "fresh" else f"coming back on {'the ' * (name[0] == 's')}{name}"
+        lines.append(f"| {label} | {_amount(value, MS)} | {_ratio(value or 0, fresh)} |")
+    few, many = journalled
+    lines += ["", f"| while turns run | {few} | {many} | {many} / {few} |", "|---|---:|---:|---:|"]
+    for label, name, unit in (
+        ("calls to the store per second", "calls", PER_S),
+        ("chunks in them per second", "chunks", PER_S),
+        ("CPU of PostgreSQL per second, ms", "cpu/postgres", MS),
+        ("CPU of the store per second, ms", "cpu/store", MS),
+        ("CPU of the gateway per second, ms", "cpu/gateway", MS),
+    ):
+        small, large = (figures.get("ours", f"journal of {turns}/{name}") for turns in journalled)
+        cells = [label, _amount(small, unit), _amount(large, unit), _ratio(large or 0, small)]
+        lines.append("| " + " | ".join(cells) + " |")
+    before, after = (figures.get("ours", f"gateway after {turns} turns") for turns in ended)
+    lines += [
+        "",
+        f"Memory of the gateway after {ended[0]:,} turns: {_amount(before, MIB)} MiB;",
+        f"after {ended[1]:,}: {_amount(after, MIB)} MiB.",
+    ]
     return "\n".join(lines)
 
 

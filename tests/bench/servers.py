@@ -56,7 +56,7 @@ class Servers(Struct):
     reference: Target
     ours: Target
     ceiling: Target
-    model_port: int
+    model: Service
     store: Service
     dsn: str
     """The store's database, as its superuser."""
@@ -93,7 +93,7 @@ async def started_servers() -> AsyncGenerator[Servers]:
             ),
             ours=Target("ours", gateway.port, ours),
             ceiling=Target("ceiling", ceiling.port, {"gateway": Tree(ceiling.pid)}),
-            model_port=model.port,
+            model=model,
             store=store,
             dsn=postgres.dsn_of("bobbin"),
             trees={"model": Tree(model.pid), **ours},

@@ -68,10 +68,11 @@ class Journal:
     async def run(self) -> None:
         """Flush whenever there is something to; for ever."""
         clock = asyncio.get_running_loop().time
-        pause_s = _INTERVAL_S
+        due, pause_s = clock(), _INTERVAL_S
         while True:
             await self._work.wait()
             await self._until_urgent()
+            await asyncio.sleep(due - clock())
             self._work.clear()
             self._urgent.clear()
             began = clock()
@@ -80,7 +81,7 @@ class Journal:
             else:
                 self._note_outage(began)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            await asyncio.sleep(max(0.0, began + pause_s - clock()))
+            due = began + pause_s
 
     async def flush(self) -> None:
         """Write everything once, now."""
