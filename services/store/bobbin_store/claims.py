@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bobbin_protocol.items import StoredItem
 from bobbin_protocol.store.gateways import ClaimedTurn, ClaimedTurns, ClaimTurns
 from bobbin_store import items, journal, threads
-from bobbin_store.database import EVERY_OWNER, Database, Row, Session
+from bobbin_store.database import EVERY_OWNER, Database, Row
 from bobbin_store.errors import NotFound
 
 # If the claimer is alive, declare dead whose lease has lapsed. One that is writing at this moment is passed
@@ -48,6 +47,9 @@ UPDATE turns SET gateway_id = $1 FROM unnest($2::text[], $3::text[]) AS taken (o
 WHERE turns.owner_id = taken.owner_id AND turns.id = taken.id
 """
 
+# The message that a turn answers.
+MESSAGE = "SELECT data, turn_id, seq FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
+
 # Turns under a gateway's lease that it does not know of.
 UNKNOWN = """
 SELECT owner_id, id, thread_id, message_id, state, cancel_requested, checkpoint FROM turns
@@ -84,18 +86,17 @@ async def _turn(database: Database, row: Row) -> ClaimedTurn | None:
             thread = await threads.get(session, owner, row["thread_id"])
         except NotFound:
             return None
+        message = await session.fetchrow(MESSAGE, owner, row["thread_id"], row["message_id"])
+        brought = message is not None and message["turn_id"] == row["id"]
         return ClaimedTurn(
             owner_id=owner,
             turn_id=row["id"],
             state=row["state"],
             thread=thread,
-            message=await _message(session, row),
+            message=None if message is None else items.decode_item(message["data"]),
+            brought_message=brought,
+            created_thread=message is not None and brought and message["seq"] == 1,
             cancel_requested=row["cancel_requested"],
             checkpoint=row["checkpoint"],
             journal=await journal.read(session, owner, row["id"]),
         )
-
-
-async def _message(session: Session, row: Row) -> StoredItem | None:
-    data = await session.fetchval(items.GET, row["owner_id"], row["thread_id"], row["message_id"])
-    return None if data is None else items.decode_item(data)

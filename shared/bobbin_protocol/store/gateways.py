@@ -67,6 +67,10 @@ class ClaimedTurn(Wire):
     thread: ThreadMetadata
     message: StoredItem | None
     """The message it answers, unless it has been removed."""
+    brought_message: bool = False
+    """Whether that message came with this turn; to answer a message again is another turn."""
+    created_thread: bool = False
+    """Whether the thread began with that message, and so with this turn."""
     cancel_requested: bool
     checkpoint: bytes | None
     journal: list[JournalChunk]

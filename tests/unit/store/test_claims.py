@@ -44,6 +44,8 @@ async def test_the_turns_of_a_gateway_whose_lease_lapsed_come_with_all_that_is_k
         "state": "running",
         "thread": begun["thread"],
         "message": begun["message"],
+        "brought_message": True,
+        "created_thread": True,
         "cancel_requested": False,
         "checkpoint": "aGVyZQ==",
     }

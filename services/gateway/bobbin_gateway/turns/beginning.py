@@ -83,26 +83,33 @@ class Beginnings:
         Raises:
             StoreRefused, StoreUnavailable, Draining: It was in vain.
         """
+        try:
+            async with self._lock(request):
+                return await self._attempt_until_begun(request)
+        except (StoreUnavailable, Draining, asyncio.CancelledError):
+            self.give_up(request)
+            raise
+
+    async def _attempt_until_begun(self, request: TurnRequest) -> Source:
         clock = asyncio.get_running_loop().time
         queue_end, away_end = clock() + self._settings.queue_timeout_s, clock() + self._settings.begin_retry_s
         interrupted = False
-        async with self._lock(request):
-            while True:
-                try:
-                    return await self._attempt(request, if_interrupted=interrupted)
-                except StoreRefused as refused:
-                    if not self._waits(refused) or clock() > queue_end:
-                        raise
-                    interrupted = await self._make_way(request.owner_id, refused.problem.turn_id or "")
-                except StoreUnavailable:
-                    if clock() > away_end:
-                        self.give_up(request)
-                        raise
-                    await asyncio.sleep(_PAUSE_S)
+        while True:
+            try:
+                return await self._attempt(request, if_interrupted=interrupted)
+            except StoreRefused as refused:
+                if not self._waits(refused) or clock() > queue_end:
+                    raise
+                interrupted = await self._make_way(request.owner_id, refused.problem.turn_id or "")
+            except StoreUnavailable:
+                if clock() > away_end:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
 
     def give_up(self, request: TurnRequest) -> None:
         """Nobody waits for the turn any more; if the store has opened it all the same, it will be ended."""
         self._engine.lease.release(request.owner_id, request.turn_id)
+        self._engine.lease.begun(request.turn_id)
 
     async def _attempt(self, request: TurnRequest, *, if_interrupted: bool) -> Source:
         engine = self._engine
@@ -122,15 +129,20 @@ class Beginnings:
             fingerprint=request.fingerprint,
             resend_window_s=self._settings.resend_window_s,
         )
+        engine.lease.begins(request.turn_id)
         try:
             answer = await self._store.begin_turn(request.owner_id, wanted)
         except asyncio.CancelledError:
             self.give_up(request)
             raise
+        except StoreRefused:
+            engine.lease.begun(request.turn_id)
+            raise
         match answer:
             case TurnBegun():
                 return self._started(request, answer, gateway_id)
             case TurnJoined(turn_id=turn_id):
+                engine.lease.begun(request.turn_id)
                 return await engine.open(request.owner_id, turn_id, resumable=request.resumable)
 
     def _started(self, request: TurnRequest, begun: TurnBegun, gateway_id: str) -> Source:
@@ -143,6 +155,7 @@ class Beginnings:
             model=request.model,
             locale=request.locale,
         )
+        self._engine.lease.begun(request.turn_id)
         running.enter(resumable=request.resumable)
         return running
 

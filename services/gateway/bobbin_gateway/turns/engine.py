@@ -73,6 +73,7 @@ class TurnEngine:
         """Journal, lease and watcher; for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.journal.run(), name="journal")
+            tasks.create_task(self.journal.find_checkpoints(), name="checkpoints")
             tasks.create_task(self.lease.run(self.take_over), name="lease")
             tasks.create_task(self.watcher.run(), name="watcher")
 
@@ -126,12 +127,6 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
-        if not running.log.frames:  # nobody was told anything
-            said = turn.message is not None and claimed.brought_message
-            running.open(
-                created=claimed.created_thread,
-                said=ThreadItemDoneEvent(item=turn.message) if said and turn.message else None,
-            )
         events = None
         if claimed.checkpoint is None or not isinstance(self._agent, ContinuingAgent):
             running.stop(outcome.CANCELLED if claimed.cancel_requested else outcome.ORPHANED)
@@ -258,7 +253,7 @@ class TurnEngine:
         try:
             await self._store.desert_turn(owner_id, turn_id)
             if running.readers == 0:
-                running.deserted = None  # the store knows, and who joins the turn elsewhere tells it otherwise
+                running.deserted = None  # the store knows, also of those who join the turn elsewhere
             if running.outlives_readers or await self._ended_within(running, self._settings.cancel_grace_s):
                 return
             if running.readers == 0:

@@ -36,9 +36,21 @@ class Lease:
         self.gateway_id = new_id("gateway")
         """Under which this process begins turns now."""
         self._released: dict[str, TurnRef] = {}
+        self._beginning: set[str] = set()
+        self._new_to_claim: set[str] = set()
+        """What began since the last claim was sent: if it is claimed, that is no reason to take it over."""
         self.registered = False
         """Whether the store knows this process, so that nobody takes its turns for orphans."""
         self._reached_since: float | None = None
+
+    def begins(self, turn_id: str) -> None:
+        """A turn may begin under this lease: until `begun` the store may know more of it than we do."""
+        self._beginning.add(turn_id)
+        self._new_to_claim.add(turn_id)
+
+    def begun(self, turn_id: str) -> None:
+        """It runs, or it never will: if the store has opened it all the same, the next claim brings it."""
+        self._beginning.discard(turn_id)
 
     def release(self, owner_id: str, turn_id: str) -> None:
         """Give a turn up, if there is such a turn: whoever claims next gets it."""
@@ -47,9 +59,8 @@ class Lease:
     async def run(self, take_over: Callable[[ClaimedTurn], None]) -> None:
         """Renew and claim; for ever."""
         while True:
-            if await self.renew() and self._may_claim():
-                await self._claim(take_over)
-            await asyncio.sleep(self._lease_s / _RENEWALS)
+            if not (await self.renew() and self._may_claim() and await self._claim(take_over)):
+                await asyncio.sleep(self._lease_s / _RENEWALS)
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
@@ -85,12 +96,19 @@ class Lease:
         now = asyncio.get_running_loop().time()
         return self._reached_since is not None and now - self._reached_since >= self._lease_s
 
-    async def _claim(self, take_over: Callable[[ClaimedTurn], None]) -> None:
+    async def _claim(self, take_over: Callable[[ClaimedTurn], None]) -> bool:
+        """Take over what there is. Whether there may be more."""
+        self._new_to_claim.clear()
+        running = [*self._beginning, *(running.turn_id for running in self._turns.all())]
         try:
-            claimed = await self._store.claim_turns(self.gateway_id, ClaimTurns(limit=_MOST_CLAIMS))
+            claimed = await self._store.claim_turns(
+                self.gateway_id, ClaimTurns(limit=_MOST_CLAIMS, running=running)
+            )
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("nothing claimed", reason=str(error))
-            return
+            return False
         for turn in claimed.turns:
-            log.warning("turn taken over", turn_id=turn.turn_id)
-            take_over(turn)
+            if turn.turn_id not in self._new_to_claim and not self._turns.runs(turn.turn_id):
+                log.warning("turn taken over", turn_id=turn.turn_id)
+                take_over(turn)
+        return len(claimed.turns) == _MOST_CLAIMS

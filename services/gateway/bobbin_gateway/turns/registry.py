@@ -21,13 +21,18 @@ class RunningTurns:
 
     def remove(self, running: RunningTurn) -> None:
         """From now on it cannot."""
-        self._by_id.pop(running.turn_id, None)
+        if self._by_id.get(running.turn_id) is running:
+            del self._by_id[running.turn_id]
         if self._by_thread.get(_thread(running)) is running:
             del self._by_thread[_thread(running)]
 
     def all(self) -> list[RunningTurn]:
         """The turns as they are at this moment."""
         return list(self._by_id.values())
+
+    def runs(self, turn_id: str) -> bool:
+        """Whether there is such a turn, whoever's it is."""
+        return turn_id in self._by_id
 
     def get(self, owner_id: str, turn_id: str) -> RunningTurn | None:
         """The owner's turn with this id."""

@@ -21,7 +21,10 @@ _decode = msgspec.json.Decoder(cast("type[ThreadStreamEvent]", ThreadStreamEvent
 
 
 def restore(running: RunningTurn, claimed: ClaimedTurn) -> None:
-    """Fill a fresh turn with what the journal has of it; all of that is safe already."""
+    """Fill a fresh turn with what the journal has of it; all of that is safe already.
+
+    If it has nothing, nobody who may come back was told anything: then the turn is told from its beginning.
+    """
     for frame in frames_of(claimed.journal):
         running.log.append(frame)
         try:
@@ -29,6 +32,10 @@ def restore(running: RunningTurn, claimed: ClaimedTurn) -> None:
         except msgspec.MsgspecError as error:  # of another version of the gateway
             log.warning("event not understood", turn_id=claimed.turn_id, reason=str(error))
     running.log.secure(len(running.log.frames))
+    if not running.log.frames:
+        message = running.turn.message if claimed.brought_message else None
+        said = None if message is None else ThreadItemDoneEvent(item=message)
+        running.open(created=claimed.created_thread, said=said)
 
 
 def message_of(claimed: ClaimedTurn) -> UserMessageItem | None:
