@@ -15,7 +15,8 @@ from bobbin_store.database import EVERY_OWNER, Database, Row, Session
 from bobbin_store.errors import InvalidRequest
 
 # Write chunks of the turns that are under this gateway's lease, with their checkpoints. A chunk that is there
-# already, and its checkpoint, stay as they are.
+# already, and its checkpoint, stay as they are. A chunk without events only brings its checkpoint, unless
+# what comes after it has come before it.
 #
 # A statement sees turns as they were when it began. Should it have waited for the gateway's row (to be found
 # alive, yet changed meanwhile), the turns may be another's by now: nothing is written then, and `current` is
@@ -37,13 +38,20 @@ WITH gateway AS MATERIALIZED (
     WHERE turn.gateway_id = $1 AND turn.ended_at IS NULL
 ), written AS (
     INSERT INTO journal (slot, owner_id, turn_id, first, last, data)
-    SELECT (SELECT journal_slot()), owner_id, turn_id, first, last, data FROM entry
+    SELECT (SELECT journal_slot()), owner_id, turn_id, first, last, data FROM entry WHERE last >= first
     ON CONFLICT DO NOTHING
     RETURNING owner_id, turn_id, first
 ), marked AS (
     UPDATE turns SET checkpoint = entry.checkpoint FROM entry
     WHERE entry.checkpoint IS NOT NULL AND turns.owner_id = entry.owner_id AND turns.id = entry.turn_id
-    AND (entry.owner_id, entry.turn_id, entry.first) IN (SELECT owner_id, turn_id, first FROM written)
+    AND CASE WHEN entry.last >= entry.first
+        THEN (entry.owner_id, entry.turn_id, entry.first) IN (SELECT owner_id, turn_id, first FROM written)
+        ELSE NOT EXISTS (
+            SELECT FROM journal
+            WHERE journal.owner_id = entry.owner_id AND journal.turn_id = entry.turn_id
+            AND journal.first >= entry.first
+        )
+    END
 )
 SELECT EXISTS (SELECT FROM lease) OR NOT EXISTS (SELECT FROM gateway) AS current,
     ARRAY (SELECT turn_id FROM entry) AS written, ARRAY (SELECT turn_id FROM entry WHERE stop) AS stop
@@ -68,7 +76,8 @@ async def write(database: Database, gateway_id: str, wanted: WriteJournal) -> Jo
 def _columns(wanted: WriteJournal) -> list[list[Any]]:
     entries = wanted.entries
     for index, entry in enumerate(entries):
-        if entry.chunk.last < entry.chunk.first:
+        empty = not entry.chunk.data
+        if entry.chunk.last < entry.chunk.first - empty or (empty and entry.chunk.last >= entry.chunk.first):
             raise InvalidRequest("The chunk ends before it begins", field=f"$.entries[{index}].chunk.last")
     # Where a turn is there twice its last checkpoint counts: a statement changes a row once only.
     last = {(entry.owner_id, entry.turn_id): entry for entry in entries if entry.checkpoint is not None}

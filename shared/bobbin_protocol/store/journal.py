@@ -15,10 +15,10 @@ from bobbin_protocol.wire import Wire, always
 
 
 class JournalChunk(Wire):
-    """Events `first` to `last` of a turn."""
+    """Events `first` to `last` of a turn. Without data it holds none, and `last` is one less than `first`."""
 
     first: Annotated[int, Meta(ge=1)]
-    last: Annotated[int, Meta(ge=1)]
+    last: Annotated[int, Meta(ge=0)]
     data: bytes
 
 
@@ -29,7 +29,8 @@ class JournalEntry(Wire):
     turn_id: Id
     chunk: JournalChunk
     checkpoint: bytes | None = None
-    """Where another gateway's agent would go on after these events; None: no change."""
+    """Where another gateway's agent would go on after these events; None: no change. With a chunk that holds
+    no events it is taken unless the journal has later ones."""
 
 
 class WriteJournal(Wire):

@@ -478,7 +478,7 @@ EXPECTED_FOR_MANY = [
     (claims.ORPHANED, {"turns_leased": 0, "gateways_pkey": 0}),
     (claims.TAKE, {"turns_pkey": 2}),
     (claims.UNKNOWN, {"turns_leased": 1}),
-    (journal.WRITE, {"gateways_pkey": 1, "turns_pkey": 2}),
+    (journal.WRITE, {"gateways_pkey": 1, "turns_pkey": 2} | dict.fromkeys(JOURNAL, 3)),
     (journal.READ, JOURNAL),
     (watch.PROGRESS, {"turns_pkey": 2} | dict.fromkeys(JOURNAL, 3)),
     (changes.NEXT, CHANGES),

@@ -96,6 +96,22 @@ async def test_a_checkpoint_stays_until_the_next_and_the_last_of_several_counts(
     assert await admin.fetchval("SELECT checkpoint FROM turns") == b"two"
 
 
+async def test_a_checkpoint_may_come_without_events_but_not_after_later_ones(
+    store: Store, admin: Any
+) -> None:
+    await alive(store, "gw_a")
+    await turn(store, "u1", "gw_a")
+    silent = {"chunk": {"first": 1, "last": 0, "data": b""}}
+    for checkpoint in (b"thinking", b"still thinking"):
+        body = {**entry("u1", 1), **silent, "checkpoint": checkpoint}
+        assert await write(store, "gw_a", body) == {"written": ["u1"], "stop": []}
+        assert await admin.fetchval("SELECT checkpoint FROM turns") == checkpoint
+    await write(store, "gw_a", {**entry("u1", 1), "checkpoint": b"spoken"})
+    await write(store, "gw_a", {**entry("u1", 1), **silent, "checkpoint": b"thinking, delayed on the way"})
+    assert await admin.fetchval("SELECT checkpoint FROM turns") == b"spoken"
+    assert await journal_of(admin, "u1") == "1;"
+
+
 async def test_turns_that_ended_or_are_of_others_are_let_go_of(store: Store, admin: Any) -> None:
     await alive(store, "gw_a", "gw_b")
     await turn(store, "own", "gw_a")
@@ -225,7 +241,9 @@ async def test_writes_and_claims_at_once_leave_no_gap_and_no_doubt(store: Store,
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
-        ({"chunk": {"first": 2, "last": 1, "data": b""}}, "$.entries[1].chunk.last"),
+        ({"chunk": {"first": 2, "last": 1, "data": b"x"}}, "$.entries[1].chunk.last"),
+        ({"chunk": {"first": 2, "last": 0, "data": b""}}, "$.entries[1].chunk.last"),
+        ({"chunk": {"first": 2, "last": 2, "data": b""}}, "$.entries[1].chunk.last"),
         ({"chunk": {"first": 0, "last": 1, "data": b""}}, "$.entries[1].chunk.first"),
         ({"turn_id": ""}, "$.entries[1].turn_id"),
     ],

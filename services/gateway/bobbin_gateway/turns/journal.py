@@ -21,6 +21,7 @@ from bobbin_protocol.store.journal import JournalEntry, JournalWritten, WriteJou
 log = structlog.get_logger()
 
 _INTERVAL_S = 0.05
+_CHECKPOINTS_S = 1.0
 _LONGEST_PAUSE_S = 1.0
 _MOST_BYTES = 4 * 1024 * 1024
 """Of events in one call, roughly."""
@@ -85,7 +86,19 @@ class Journal:
 
     async def flush(self) -> None:
         """Write everything once, now."""
+        self._find_checkpoints()
         await self._flush()
+
+    async def find_checkpoints(self) -> None:
+        """Write also where agents have come to without a word, soon; for ever."""
+        while True:
+            await asyncio.sleep(_CHECKPOINTS_S)
+            self._find_checkpoints()
+
+    def _find_checkpoints(self) -> None:
+        for running in self._turns.all():
+            if running.tail.has_silent_checkpoint and not running.tail.waiting:
+                self._wait(running.tail)
 
     def _wait(self, tail: Tail) -> None:
         tail.waiting = True

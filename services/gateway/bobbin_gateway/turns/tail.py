@@ -27,6 +27,7 @@ class Tail:
     __slots__ = (
         "_checkpoint",
         "_checkpointed",
+        "_noted",
         "_pending",
         "_turn",
         "_unsafe",
@@ -57,6 +58,8 @@ class Tail:
         self._unsafe = 0
         self._checkpoint: bytes | None = None
         self._checkpointed = 0
+        self._noted: bytes | None = None
+        """The last checkpoint that the store has."""
 
     def append(self, frame: bytes) -> None:
         """Add the next event."""
@@ -82,17 +85,26 @@ class Tail:
     def entry(self) -> JournalEntry | None:
         """What to write now: what was sent before and may not have arrived, else all that is new."""
         self.mark()
-        if self._pending is None and (chunk := self._chunk(self.log.safe, self._end())):
+        if self._pending is None and (self.log.safe < self._end() or self._checkpoint is not self._noted):
             self._pending = JournalEntry(
-                owner_id=self.owner_id, turn_id=self.turn_id, chunk=chunk, checkpoint=self._checkpoint
+                owner_id=self.owner_id,
+                turn_id=self.turn_id,
+                chunk=self._chunk(self.log.safe, self._end()),
+                checkpoint=self._checkpoint,
             )
         return self._pending
+
+    @property
+    def has_silent_checkpoint(self) -> bool:
+        """Whether the agent has come to a new checkpoint, perhaps without a word."""
+        return not self.closed and self._turn.checkpoint is not self._noted
 
     def confirm(self) -> bool:
         """The journal has what `entry` gave. Whether there is more to write by now."""
         if self._pending is not None:
             self.log.secure(self._pending.chunk.last)
             self._shrink(len(self._pending.chunk.data))
+            self._noted = self._pending.checkpoint
             self._pending = None
         return self.log.safe < self._end()
 
@@ -106,7 +118,8 @@ class Tail:
             return []
         sent = None if self._pending is None else self._pending.chunk
         safe = self.log.safe if sent is None else sent.last
-        return [chunk for chunk in (sent, self._chunk(safe, len(self.log.frames))) if chunk]
+        rest = self._chunk(safe, len(self.log.frames))
+        return [chunk for chunk in (sent, rest) if chunk is not None and chunk.data]
 
     def end(self) -> None:
         """The turn is stored, or given up: nothing waits for the journal any more."""
@@ -117,7 +130,5 @@ class Tail:
         self._unsafe -= size
         self._writer.grew(self, -size)
 
-    def _chunk(self, after: int, last: int) -> JournalChunk | None:
-        if after >= last:
-            return None
+    def _chunk(self, after: int, last: int) -> JournalChunk:
         return JournalChunk(first=after + 1, last=last, data=b"".join(self.log.frames[after:last]))

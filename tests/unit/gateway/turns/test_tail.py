@@ -102,6 +102,23 @@ def test_a_checkpoint_goes_with_the_events_before_it_only() -> None:
     assert (lost.chunk.data, lost.checkpoint) == (b"a", b"one")
 
 
+def test_an_agent_that_thinks_without_a_word_can_be_continued_too() -> None:
+    turn, tail = tail_of(Ledger())
+    tail.append(b"a")
+    assert not tail.has_silent_checkpoint
+    tail.entry()
+    tail.confirm()
+    turn.checkpoint = b"thinking"
+    assert tail.has_silent_checkpoint
+    entry = tail.entry()
+    assert entry is not None
+    assert (entry.chunk, entry.checkpoint) == (JournalChunk(first=2, last=1, data=b""), b"thinking")
+    tail.append(b"b")
+    assert tail.close() == [JournalChunk(first=2, last=2, data=b"b")]
+    tail.confirm()
+    assert tail.log.safe == 1
+
+
 @given(st.lists(st.sampled_from(["append", "send", "confirm"]), max_size=40))
 def test_however_writes_fall_the_journal_holds_every_event_once(steps: list[str]) -> None:
     ledger = Ledger()
