@@ -19,6 +19,7 @@ from bobbin_gateway.http.feeds import owner_events, thread_events
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.http.turns import cancel_turn, turn_events
+from bobbin_gateway.listening import limit_unacknowledged
 from bobbin_gateway.openai_agent.agent import open_agent
 from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.shutdown import finishing_first
@@ -44,6 +45,9 @@ def create_app(settings: Settings) -> Litestar:
             await engine.lease.renew()
             going = tasks.create_task(engine.run(), name="engine")
             stack.callback(going.cancel)
+            limiting = limit_unacknowledged(settings.gateway_port, settings.send_timeout_s)
+            listening = tasks.create_task(limiting, name="listening")
+            stack.callback(listening.cancel)
             stack.push_async_callback(engine.close)
             stack.enter_context(finishing_first(engine, tasks))
             app.state["gateway"] = Gateway(
@@ -52,6 +56,7 @@ def create_app(settings: Settings) -> Litestar:
                 engine=engine,
                 beginnings=Beginnings(engine, store, settings),
                 authenticator=authenticator(settings),
+                listening=listening,
             )
             yield
 

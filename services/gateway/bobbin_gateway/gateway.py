@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 from msgspec import Struct
@@ -21,6 +22,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     engine: TurnEngine
     beginnings: Beginnings
     authenticator: Authenticator
+    listening: asyncio.Task[None]
+    """Done when connections are made as they should be (`bobbin_gateway.listening`)."""
 
 
 def gateway_of(request: HttpRequest) -> Gateway:

@@ -145,7 +145,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     keepalive_s: Annotated[float, Meta(gt=0, description="Silence on a stream before a keep-alive, s")] = 15.0
     send_timeout_s: Annotated[
         float,
-        Meta(gt=0, description="How long a reader may leave its connection full before it is let go, s"),
+        Meta(
+            gt=0, description="How long a reader may take in nothing of what is sent before it is let go, s"
+        ),
     ] = 30.0
     max_output_bytes: Annotated[int, Meta(ge=1024, description="Largest answer, bytes of its events")] = (
         4_194_304

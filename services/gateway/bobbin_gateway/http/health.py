@@ -20,6 +20,8 @@ async def ready(request: HttpRequest) -> Response[dict[str, str]]:
     gateway = gateway_of(request)
     if gateway.engine.draining:
         return Response({"status": "stopping"}, status_code=503)
+    if not gateway.listening.done():
+        return Response({"status": "starting"}, status_code=503)
     if await gateway.store.is_ready():
         return Response({"status": "ready"})
     return Response({"status": "the store is not ready"}, status_code=503)
