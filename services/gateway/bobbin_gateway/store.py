@@ -22,7 +22,9 @@ from bobbin_protocol.store.turns import (
     BeginAnswer,
     BeginTurn,
     CancelTurn,
+    DesertTurn,
     FinishTurn,
+    JoinTurn,
     TurnFinished,
     TurnRecord,
     TurnResult,
@@ -75,9 +77,15 @@ class Store:
         wanted = CancelTurn(only_if_deserted=only_if_deserted)
         return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "cancel"), wanted)
 
-    async def desert_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
-        """Note that a turn has lost its last reader."""
-        return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "desert"))
+    async def desert_turn(self, owner_id: str, turn_id: str, reader_id: str | None) -> TurnRecord:
+        """Note that a turn has lost its last reader, unless someone has joined it since this one did."""
+        wanted = DesertTurn(reader_id=reader_id)
+        return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "desert"), wanted)
+
+    async def join_turn(self, owner_id: str, turn_id: str, reader_id: str) -> TurnRecord:
+        """Note that someone reads a turn; safe to repeat."""
+        wanted = JoinTurn(reader_id=reader_id)
+        return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "join"), wanted)
 
     async def renew_lease(self, gateway_id: str, wanted: RenewLease) -> LeaseRenewed:
         """Register this process, or renew its lease."""

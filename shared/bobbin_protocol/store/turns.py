@@ -142,7 +142,7 @@ class TurnFinished(Wire):
 
 
 class TurnRecord(Wire):
-    """``GET /v1/turns/{turn_id}``, and the answer of ``cancel`` and ``desert``."""
+    """``GET /v1/turns/{turn_id}``, and the answer of ``cancel``, ``desert`` and ``join``."""
 
     id: str
     thread_id: str
@@ -161,6 +161,26 @@ class CancelTurn(Wire):
 
     only_if_deserted: bool = False
     """Not if someone has joined it since its last reader was lost."""
+
+
+class JoinTurn(Wire):
+    """``POST /v1/turns/{turn_id}/join``: someone reads the turn, who is not known by a begin.
+
+    The answer is a `TurnRecord`. The turn is deserted no more, also if it has ended.
+    """
+
+    reader_id: Id
+
+
+class DesertTurn(Wire):
+    """``POST /v1/turns/{turn_id}/desert``: a gateway has lost its last reader of a turn that runs.
+
+    The answer is a `TurnRecord`. The turn is deserted now, unless someone has joined it on another gateway.
+    """
+
+    reader_id: Id | None = None
+    """Who was the last to join it as far as the gateway knows: the `turn_id` of their begin, or the
+    `reader_id` of their join."""
 
 
 class TurnResult(Wire):

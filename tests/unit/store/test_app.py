@@ -52,6 +52,7 @@ async def test_the_api_describes_every_route_with_its_bodies_and_its_owner(schem
         ("POST", "/v1/turns/{turn_id}/finish"),
         ("POST", "/v1/turns/{turn_id}/cancel"),
         ("POST", "/v1/turns/{turn_id}/desert"),
+        ("POST", "/v1/turns/{turn_id}/join"),
         ("POST", "/v1/attachments"),
         ("GET", "/v1/attachments/{attachment_id}"),
         ("PUT", "/v1/attachments/{attachment_id}"),

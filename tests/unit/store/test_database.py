@@ -361,6 +361,7 @@ EXPECTED = [
     (finish.END, {"turns_pkey", "threads_pkey"}),
     (cancel.CANCEL, {"turns_pkey"}),
     (cancel.DESERT, {"turns_pkey"}),
+    (cancel.JOIN, {"turns_pkey"}),
     (record.GET, {"turns_pkey"}),
     (result.RESULT, {"turns_pkey", "threads_pkey", "items_pkey", "items_by_seq"}),
     (attachments.GET, {"attachments_pkey"}),

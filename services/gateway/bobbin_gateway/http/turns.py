@@ -34,7 +34,7 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
     owner_id = await gateway.authenticator.owner_of(request)
     checked_id(turn_id)
     after = _after(request, turn_id)
-    source = await gateway.engine.open(owner_id, turn_id, resumable=True)
+    source = await gateway.engine.come_back(owner_id, turn_id)
     position = source.position(after)
     if position is None or (source.log.ended and position >= len(source.log.frames)):
         source.leave()

@@ -143,7 +143,9 @@ class Beginnings:
                 return self._started(request, answer, gateway_id)
             case TurnJoined(turn_id=turn_id):
                 engine.lease.begun(request.turn_id)
-                return await engine.open(request.owner_id, turn_id, resumable=request.resumable)
+                return await engine.join(
+                    request.owner_id, turn_id, request.turn_id, resumable=request.resumable
+                )
 
     def _started(self, request: TurnRequest, begun: TurnBegun, gateway_id: str) -> Source:
         running = self._engine.start(

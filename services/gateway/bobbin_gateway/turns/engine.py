@@ -19,10 +19,11 @@ import structlog
 
 from bobbin_gateway.agent import Agent, ContinuingAgent, TitlingAgent, Turn
 from bobbin_gateway.settings import Settings
-from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
+from bobbin_gateway.store import Store, StoreUnavailable
 from bobbin_gateway.titles import title_by_model, title_by_rule
 from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.answering import answer
+from bobbin_gateway.turns.desertion import Desertion
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.lease import Lease
@@ -30,11 +31,12 @@ from bobbin_gateway.turns.outcome import Draining, Outcome
 from bobbin_gateway.turns.registry import RunningTurns
 from bobbin_gateway.turns.result import FinalSource
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_gateway.turns.source import Observed, Source, TurnReader
+from bobbin_gateway.turns.source import Joined, Observed, Source, TurnReader
 from bobbin_gateway.turns.tail import Tail
 from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
 from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
+from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, thread_item_of
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
@@ -63,6 +65,7 @@ class TurnEngine:
         self.journal = Journal(store, self.turns, settings)
         self.lease = Lease(store, self.turns, settings)
         self.watcher = Watcher(store, settings)
+        self._desertion = Desertion(store, settings, tasks)
         self.draining = False
         """Whether the process is about to stop, and others should get new turns."""
         self.stopped = asyncio.Event()
@@ -141,7 +144,7 @@ class TurnEngine:
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
         tail = Tail(turn, gateway_id, self.journal)
-        return RunningTurn(turn, tail, self._settings.max_output_bytes, self._deserted)
+        return RunningTurn(turn, tail, self._settings.max_output_bytes, self._desertion.lost)
 
     def _launch(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
         self.turns.add(running)
@@ -175,6 +178,33 @@ class TurnEngine:
             return remote
         remote.leave()
         return FinalSource(await self._store.turn_result(owner_id, turn_id))  # or there is none: it raises
+
+    async def join(self, owner_id: str, turn_id: str, reader_id: str, *, resumable: bool) -> Source:
+        """Let a request that was sent again into its turn; entered.
+
+        Raises:
+            StoreRefused: No such turn.
+            StoreUnavailable: The store cannot be reached.
+            Draining: The process is stopping.
+        """
+        source = await self.open(owner_id, turn_id, resumable=resumable)
+        if isinstance(source, RunningTurn):
+            source.joined_by = reader_id
+        elif not resumable:
+            return Joined(source, partial(self._desertion.lost_elsewhere, owner_id, turn_id, reader_id))
+        return source
+
+    async def come_back(self, owner_id: str, turn_id: str) -> Source:
+        """Let someone who knows a turn by its id read it; entered. It goes on without readers from now on.
+
+        Raises:
+            StoreRefused: No such turn.
+            StoreUnavailable: The store cannot be reached.
+            Draining: The process is stopping.
+        """
+        if self.turns.get(owner_id, turn_id) is None:
+            await self._store.join_turn(owner_id, turn_id, new_id("turn"))
+        return await self.open(owner_id, turn_id, resumable=True)
 
     async def observe(self, owner_id: str, turn_id: str, after: int) -> TurnReader:
         """A reader of safe events that does not count: a turn is cancelled for want of readers all the same.
@@ -238,38 +268,6 @@ class TurnEngine:
             await asyncio.sleep(_PAUSE_S)
             record = await self._store.get_turn(owner_id, turn_id)
         return record
-
-    def _deserted(self, running: RunningTurn) -> None:
-        """A turn that nobody reads is cancelled after the grace period, unless a reader may come back."""
-        running.deserted = running.was_deserted = True
-        if running.outlives_readers or self._settings.cancel_grace_s > 0:
-            self._tasks.create_task(self._await_readers(running), name=f"{running.turn_id} deserted")
-        else:
-            running.stop(outcome.CANCELLED)
-
-    async def _await_readers(self, running: RunningTurn) -> None:
-        """Let readers come back, here or on another gateway, and stop the turn if none does."""
-        owner_id, turn_id = running.turn.owner_id, running.turn_id
-        try:
-            await self._store.desert_turn(owner_id, turn_id)
-            if running.readers == 0:
-                running.deserted = None  # the store knows, also of those who join the turn elsewhere
-            if running.outlives_readers or await self._ended_within(running, self._settings.cancel_grace_s):
-                return
-            if running.readers == 0:
-                record = await self._store.cancel_turn(owner_id, turn_id, only_if_deserted=True)
-                if not record.cancel_requested:
-                    running.outlives_readers = True  # somebody reads it elsewhere
-                    return
-        except (StoreRefused, StoreUnavailable) as error:
-            log.warning("desertion not noted", turn_id=turn_id, reason=str(error))
-        if running.readers == 0 and not running.outlives_readers:
-            running.stop(outcome.CANCELLED)
-
-    async def _ended_within(self, running: RunningTurn, wait_s: float) -> bool:
-        assert running.task is not None  # noqa: S101 (it has had a reader)
-        done, _ = await asyncio.wait([running.task], timeout=wait_s)
-        return bool(done)
 
     async def close(self) -> None:
         """Take no new turns, let running ones end within the grace period, then hand over or end the rest.

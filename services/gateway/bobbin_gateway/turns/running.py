@@ -59,8 +59,10 @@ class RunningTurn(NumberedSource):
         """Whether it goes on without readers: one of them may come back."""
         self.deserted: bool | None = None
         """What its end has to say of it: whether its last reader was lost; None if the store knows."""
-        self.was_deserted = False
-        """Whether its last reader was ever lost."""
+        self.losses = 0
+        """How often its last reader was lost."""
+        self.joined_by: str | None = None
+        """Who was the last to come by sending their request again."""
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
         self.task: asyncio.Task[None] | None = None
@@ -168,7 +170,7 @@ class RunningTurn(NumberedSource):
         if resumable:
             self.outlives_readers = self.tail.wanted = True
             self.tail.hurry()
-        if self.was_deserted:
+        if self.losses:
             self.deserted = False
 
     def leave(self) -> None:

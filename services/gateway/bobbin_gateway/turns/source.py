@@ -66,6 +66,26 @@ class Observed(NumberedSource):
         """Nothing to count."""
 
 
+class Joined:
+    """A turn that runs elsewhere, for a reader who has sent their request again; entered already."""
+
+    def __init__(self, source: Source, lost: Callable[[], None]) -> None:
+        """Pass on all, and call `lost` when the reader leaves before the turn's end."""
+        self._source = source
+        self._lost = lost
+        self.turn_id = source.turn_id
+        self.log = source.log
+        self.enter = source.enter
+        self.position = source.position
+        self.render = source.render
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._source.leave()
+        if not self.log.ended:
+            self._lost()
+
+
 class TurnReader:
     """One reader of a turn, wherever the turn runs, and when it moves."""
 

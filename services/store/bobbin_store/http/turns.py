@@ -7,7 +7,9 @@ from bobbin_protocol.store.turns import (
     BeginAnswer,
     BeginTurn,
     CancelTurn,
+    DesertTurn,
     FinishTurn,
+    JoinTurn,
     TurnFinished,
     TurnRecord,
     TurnResult,
@@ -52,10 +54,20 @@ async def cancel_turn(
     return answer(request, await cancel.cancel(database_of(request), owner, turn_id, data))
 
 
-@post("/turns/{turn_id:str}/desert", status_code=200)
-async def desert_turn(request: AnyRequest, owner: Owner, turn_id: PathId) -> Response[TurnRecord]:
-    """Note that the turn has lost its last reader; changes nothing after its end."""
-    return answer(request, await cancel.desert(database_of(request), owner, turn_id))
+@post("/turns/{turn_id:str}/desert", dto=Body, return_dto=None, status_code=200)
+async def desert_turn(
+    request: AnyRequest, owner: Owner, turn_id: PathId, data: JSONBody[DesertTurn]
+) -> Response[TurnRecord]:
+    """Note that the turn has lost its last reader, unless it has another; changes nothing after its end."""
+    return answer(request, await cancel.desert(database_of(request), owner, turn_id, data))
 
 
-ROUTES = [begin_turn, finish_turn, get_turn, get_result, cancel_turn, desert_turn]
+@post("/turns/{turn_id:str}/join", dto=Body, return_dto=None, status_code=200)
+async def join_turn(
+    request: AnyRequest, owner: Owner, turn_id: PathId, data: JSONBody[JoinTurn]
+) -> Response[TurnRecord]:
+    """Note that someone reads the turn, also after its end."""
+    return answer(request, await cancel.join(database_of(request), owner, turn_id, data))
+
+
+ROUTES = [begin_turn, finish_turn, get_turn, get_result, cancel_turn, desert_turn, join_turn]

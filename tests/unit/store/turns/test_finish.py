@@ -244,7 +244,7 @@ async def test_a_finish_says_whether_the_turn_was_deserted_or_leaves_it_open(
     again: dict[str, Any] = {"fingerprint": b"request", "resend_window_s": 60}
     await store.post("/turns", begin("u1", "t1", **again))
     if before:
-        await store.post("/turns/u1/desert", None)
+        await store.post("/turns/u1/desert", {})
     await store.post("/turns/u1/finish", outcome("a", deserted=deserted))
     answer = await store.post("/turns", begin("u2", "t2", **again))
     known = before if deserted is None else deserted

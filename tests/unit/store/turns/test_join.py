@@ -90,11 +90,11 @@ async def test_a_key_is_its_owners_own(store: Store) -> None:
 async def test_a_join_works_on_a_thread_that_takes_no_messages_by_now(store: Store, status: str) -> None:
     await store.post("/turns", begin("u0", "t1"))
     await store.post("/turns", begin("u1", "t1", "add_user_message", **KEYED))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     await store.patch("/threads/t1", {"status": {"type": status}})
     again = begin("u2", "t1", "add_user_message", **KEYED)
     assert await store.post("/turns", again) == joined("u1", "t1")
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {"reader_id": "u2"})
     again = begin("u3", "t1", "add_user_message", **SENT_AGAIN)
     assert await store.post("/turns", again) == joined("u1", "t1")
     answer = await store.call("POST", "/turns", begin("u4", "t1", "add_user_message", **SENT_AGAIN))
@@ -163,11 +163,11 @@ async def test_a_request_waits_for_the_other_one_with_its_key(
 
 async def test_a_request_that_comes_again_joins_the_turn_that_lost_its_reader(store: Store) -> None:
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     assert await store.post("/turns", begin("u2", "t2", **SENT_AGAIN)) == joined("u1", "t1")
     assert not await cancel_if_deserted(store, "u1")
     assert (await store.call("GET", "/threads/t2")).status == 404
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {"reader_id": "u2"})
     assert await store.post("/turns", begin("u3", "t3", **SENT_AGAIN)) == joined("u1", "t1")
     assert await store.item_ids("t1") == ["m-u1"]
 
@@ -175,7 +175,7 @@ async def test_a_request_that_comes_again_joins_the_turn_that_lost_its_reader(st
 async def test_a_begin_that_joined_joins_again_when_it_is_repeated(store: Store) -> None:
     """Its answer may have been lost on the way; nobody else's begin does."""
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     for _ in range(3):
         assert await store.post("/turns", begin("u2", "t2", **SENT_AGAIN)) == joined("u1", "t1")
     assert (await store.post("/turns", begin("u3", "t3", **SENT_AGAIN)))["type"] == "begun"
@@ -194,13 +194,13 @@ async def test_what_is_not_known_for_the_same_request_is_a_new_one(
     store: Store, fields: dict[str, Any]
 ) -> None:
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     assert (await store.post("/turns", begin("u2", "t2", **fields)))["type"] == "begun"
 
 
 async def test_other_owners_requests_are_their_own(store: Store) -> None:
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     assert (await store.of("bob").post("/turns", begin("u2", "t2", **SENT_AGAIN)))["type"] == "begun"
 
 
@@ -215,9 +215,22 @@ async def test_who_says_yes_twice_is_heard_twice(store: Store) -> None:
     assert await store.item_ids("t1") == ["m-u0", "m-u1", "m-u2", "m-u3"]
 
 
+async def test_who_came_back_by_the_turns_id_and_says_the_same_again_means_it(store: Store) -> None:
+    """Also if the turn has ended meanwhile, and if their loss is noticed only after they came back."""
+    await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
+    await store.post("/turns/u1/desert", {})
+    await store.post("/turns/u1/join", {"reader_id": "r1"})
+    await store.post("/turns/u1/desert", {})
+    assert not await cancel_if_deserted(store, "u1")
+    assert (await store.post("/turns", begin("u2", "t2", **SENT_AGAIN)))["type"] == "begun"
+    await end(store, "u2", "completed", deserted=True)
+    await store.post("/turns/u2/join", {"reader_id": "r2"})
+    assert (await store.post("/turns", begin("u3", "t3", **SENT_AGAIN)))["type"] == "begun"
+
+
 async def test_after_the_window_the_same_request_is_heard_again(store: Store, admin: Any) -> None:
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     await admin.execute("UPDATE turns SET deserted_at = now() - interval '61 seconds'")
     assert (await store.post("/turns", begin("u2", "t2", **SENT_AGAIN)))["type"] == "begun"
 
@@ -248,7 +261,7 @@ async def test_a_turn_that_was_cancelled_for_want_of_readers_is_answered_again(
         await store.post("/turns", begin("u0", "t1"))
     before = await store.item_ids("t1") if kind == "add_user_message" else []
     await store.post("/turns", begin("u1", "t1", kind, **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     assert await cancel_if_deserted(store, "u1")
     if stored:
         await end(store, "u1", "cancelled", assistant_message("half", "t1"))
@@ -317,7 +330,7 @@ async def test_a_retry_that_comes_again_joins_and_removes_nothing(store: Store) 
     await store.post("/turns", begin("u1", "t1"))
     await store.post("/turns", retry("u2", "t1", "m-u1", **SENT_AGAIN))
     await store.items("t1", "answer")
-    await store.post("/turns/u2/desert", None)
+    await store.post("/turns/u2/desert", {})
     assert await store.post("/turns", retry("u3", "t1", "m-u1", **SENT_AGAIN)) == joined("u2", "t1")
     assert await store.item_ids("t1") == ["m-u1", "answer"]
 
@@ -330,7 +343,7 @@ async def test_a_message_that_comes_again_is_not_in_its_own_way(store: Store) ->
     await store.post("/turns", begin("u1", "t1", **body))
     answer = await store.call("POST", "/turns", begin("u2", "t1", **body))
     assert (answer.status, answer.body["code"], answer.body["turn_id"]) == (409, "turn_running", "u1")
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     assert await store.post("/turns", begin("u2", "t1", **body)) == joined("u1", "t1")
 
 
@@ -340,7 +353,7 @@ async def test_a_reader_who_comes_back_at_the_last_moment_either_joins_or_is_ans
 ) -> None:
     """The turn is never joined and cancelled as deserted, both, whichever gets to it first."""
     await store.post("/turns", begin("u1", "t1", **SENT_AGAIN))
-    await store.post("/turns/u1/desert", None)
+    await store.post("/turns/u1/desert", {})
     tasks: dict[str, asyncio.Task[Any]] = {}
     calls = {
         "cancel": lambda: cancel_if_deserted(store, "u1"),
