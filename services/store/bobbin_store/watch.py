@@ -34,10 +34,10 @@ async def look(database: Database, wanted: Watch) -> Watched:
         InvalidRequest: A position is not one that the store gave.
     """
     async with database.session(EVERY_OWNER) as session:
-        return Watched(
-            turns=await _progress(session, wanted.turns) if wanted.turns else [],
-            changes=await changes.look(session, wanted.changes) if wanted.changes else [],
-        )
+        # In this order: of a turn that ended before something changed, the end is told with that change.
+        changed = await changes.look(session, wanted.changes) if wanted.changes else []
+        turns = await _progress(session, wanted.turns) if wanted.turns else []
+    return Watched(turns=turns, changes=changed)
 
 
 async def _progress(session: Session, watched: Sequence[WatchedTurn]) -> list[TurnProgress]:

@@ -82,12 +82,12 @@ async def _stream(
 
 async def _begin(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
     source = await gateway.beginnings.begin(wanted)
-    return gateway.engine.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
+    return gateway.engine.readers.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
 
 
 async def _begin_later(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
     source = await gateway.beginnings.begin_later(wanted)
-    return gateway.engine.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
+    return gateway.engine.readers.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
 
 
 def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, str | None] | None:

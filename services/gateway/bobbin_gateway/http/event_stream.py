@@ -53,7 +53,11 @@ class TurnStream:
 
 
 class LaterStream:
-    """The same for a turn that cannot begin yet: keep-alives go out until it does."""
+    """The same for a turn that cannot begin yet: if that takes long, keep-alives go out until it does.
+
+    Until then the response is not begun either: the request may turn out to be an earlier one sent again, and
+    the turn another one.
+    """
 
     def __init__(
         self, turn_id: str, begin: Callable[[], Coroutine[Any, Any, TurnReader]], settings: Settings
@@ -76,9 +80,10 @@ class LaterStream:
         leave = _Leaving(beginning)
         gone = asyncio.create_task(call_when_gone(receive, leave))
         try:
-            await start(send, self._turn_id)
-            while not (await asyncio.wait([beginning], timeout=self._settings.keepalive_s))[0]:
+            await start(send, await self._likely_turn_id(beginning))
+            while not beginning.done():
                 await send_in_time(send, PING, self._settings)
+                await asyncio.wait([beginning], timeout=self._settings.keepalive_s)
             if not beginning.cancelled():
                 leave.reader = beginning.result()
                 await _send_all(leave.reader, send, self._settings)
@@ -88,6 +93,15 @@ class LaterStream:
         finally:
             await _settle(beginning)
             gone.cancel()
+
+    async def _likely_turn_id(self, beginning: asyncio.Task[TurnReader]) -> str | None:
+        """The turn's id, as far as it is known before the first keep-alive is due."""
+        await asyncio.wait([beginning], timeout=self._settings.keepalive_s)
+        if not beginning.done():
+            return self._turn_id
+        if beginning.cancelled() or beginning.exception() is not None:
+            return None
+        return beginning.result().turn_id
 
 
 class _Leaving:

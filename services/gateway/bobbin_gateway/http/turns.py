@@ -34,14 +34,14 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
     owner_id = await gateway.authenticator.owner_of(request)
     checked_id(turn_id)
     after = _after(request, turn_id)
-    source = await gateway.engine.come_back(owner_id, turn_id)
+    source = await gateway.engine.readers.come_back(owner_id, turn_id, after)
     position = source.position(after)
     if position is None or (source.log.ended and position >= len(source.log.frames)):
         source.leave()
         if position is None:
             raise InvalidRequest("The turn has had no such event yet", _AFTER)
         return ASGIResponse(status_code=204, headers={TURN_ID_HEADER.decode(): turn_id})
-    reader = gateway.engine.reader(owner_id, source, position=position, resumable=True)
+    reader = gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
     return TurnStream(reader, gateway.settings)
 
 

@@ -143,7 +143,7 @@ class Beginnings:
                 return self._started(request, answer, gateway_id)
             case TurnJoined(turn_id=turn_id):
                 engine.lease.begun(request.turn_id)
-                return await engine.join(
+                return await engine.readers.join(
                     request.owner_id, turn_id, request.turn_id, resumable=request.resumable
                 )
 

@@ -12,31 +12,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 
 import msgspec
 import structlog
 
 from bobbin_gateway.agent import Agent, ContinuingAgent, TitlingAgent, Turn
 from bobbin_gateway.settings import Settings
-from bobbin_gateway.store import Store, StoreUnavailable
-from bobbin_gateway.titles import title_by_model, title_by_rule
+from bobbin_gateway.store import Store
 from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.answering import answer
 from bobbin_gateway.turns.desertion import Desertion
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.lease import Lease
-from bobbin_gateway.turns.outcome import Draining, Outcome
+from bobbin_gateway.turns.naming import Naming
+from bobbin_gateway.turns.outcome import Outcome
+from bobbin_gateway.turns.readers import Readers
 from bobbin_gateway.turns.registry import RunningTurns
-from bobbin_gateway.turns.result import FinalSource
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_gateway.turns.source import Joined, Observed, Source, TurnReader
 from bobbin_gateway.turns.tail import Tail
 from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
 from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
-from bobbin_protocol.ids import new_id
 from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, thread_item_of
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
@@ -66,6 +63,7 @@ class TurnEngine:
         self.lease = Lease(store, self.turns, settings)
         self.watcher = Watcher(store, settings)
         self._desertion = Desertion(store, settings, tasks)
+        self.readers = Readers(self.turns, self.watcher, self._desertion, store, settings)
         self.draining = False
         """Whether the process is about to stop, and others should get new turns."""
         self.stopped = asyncio.Event()
@@ -150,98 +148,6 @@ class TurnEngine:
         self.turns.add(running)
         running.task = self._tasks.create_task(self._run(running, events), name=running.turn_id)
 
-    async def open(self, owner_id: str, turn_id: str, *, resumable: bool) -> Source:
-        """A turn to read, wherever it runs or ran; entered.
-
-        Raises:
-            StoreRefused: No such turn.
-            StoreUnavailable: The store cannot be reached.
-            Draining: The process is stopping.
-        """
-        if running := self.turns.get(owner_id, turn_id):
-            running.enter(resumable=resumable)
-            return running
-        if self.stopped.is_set():
-            raise Draining
-        remote = self.watcher.turn(owner_id, turn_id)
-        remote.enter(resumable=resumable)
-        try:
-            async with asyncio.timeout(self._settings.store_timeout_s):
-                await remote.found.wait()
-        except TimeoutError as error:
-            remote.leave()
-            raise StoreUnavailable("the turn was not found in time") from error
-        except asyncio.CancelledError:
-            remote.leave()
-            raise
-        if not remote.log.moved:
-            return remote
-        remote.leave()
-        return FinalSource(await self._store.turn_result(owner_id, turn_id))  # or there is none: it raises
-
-    async def join(self, owner_id: str, turn_id: str, reader_id: str, *, resumable: bool) -> Source:
-        """Let a request that was sent again into its turn; entered.
-
-        Raises:
-            StoreRefused: No such turn.
-            StoreUnavailable: The store cannot be reached.
-            Draining: The process is stopping.
-        """
-        source = await self.open(owner_id, turn_id, resumable=resumable)
-        if isinstance(source, RunningTurn):
-            source.joined_by = reader_id
-        elif not resumable:
-            return Joined(source, partial(self._desertion.lost_elsewhere, owner_id, turn_id, reader_id))
-        return source
-
-    async def come_back(self, owner_id: str, turn_id: str) -> Source:
-        """Let someone who knows a turn by its id read it; entered. It goes on without readers from now on.
-
-        Raises:
-            StoreRefused: No such turn.
-            StoreUnavailable: The store cannot be reached.
-            Draining: The process is stopping.
-        """
-        if self.turns.get(owner_id, turn_id) is None:
-            await self._store.join_turn(owner_id, turn_id, new_id("turn"))
-        return await self.open(owner_id, turn_id, resumable=True)
-
-    async def observe(self, owner_id: str, turn_id: str, after: int) -> TurnReader:
-        """A reader of safe events that does not count: a turn is cancelled for want of readers all the same.
-
-        It begins behind event `after`, or at the end if there is no such event.
-
-        Raises:
-            StoreRefused: No such turn.
-            StoreUnavailable: The store cannot be reached.
-        """
-
-        async def open_source() -> Source:
-            if running := self.turns.get(owner_id, turn_id):
-                running.tail.hurry()
-                return Observed(running)
-            return await self.open(owner_id, turn_id, resumable=True)
-
-        source = await open_source()
-        position = source.position(after)
-        return TurnReader(
-            source,
-            self._settings.keepalive_s,
-            position=len(source.log.frames) if position is None else position,
-            resumable=True,
-            reopen=open_source,
-        )
-
-    def reader(self, owner_id: str, source: Source, *, position: int, resumable: bool) -> TurnReader:
-        """A reader of an entered source, who is to leave it."""
-        return TurnReader(
-            source,
-            self._settings.keepalive_s,
-            position=position,
-            resumable=resumable,
-            reopen=partial(self.open, owner_id, source.turn_id, resumable=resumable),
-        )
-
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
         """The user has given the thread a name: tell the turn that runs in it, and those who watch."""
         if running := self.turns.in_thread(owner_id, thread_id):
@@ -287,6 +193,7 @@ class TurnEngine:
             await self._hand_over()
             self.turns.stop([running.turn_id for running in self.turns.all()], outcome.SHUT_DOWN)
             await asyncio.wait(tasks)
+        self.readers.closed = True
         self.stopped.set()
         self.watcher.close()
 
@@ -310,7 +217,7 @@ class TurnEngine:
     async def _run(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
         turn, last_word = running.turn, None
         try:
-            ending = await self._answer_and_title(running, events)
+            ending = await self._answer(running, events)
             _log_ending(turn, ending)
             if not running.lost and ending.error is not None:
                 running.tell(ending.error)
@@ -337,37 +244,21 @@ class TurnEngine:
             self.lease.release(running.turn.owner_id, running.turn_id)  # whoever claims it ends it
         self.watcher.hurry()
 
-    async def _answer_and_title(
-        self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None
-    ) -> Outcome:
-        turn = running.turn
-        naming: asyncio.Task[str | None] | None = None
-        if turn.thread.title is None and self._titling_agent is not None:
-            naming = asyncio.create_task(title_by_model(self._titling_agent, turn))
-        if running.stopped.done():
-            ending = running.stopped.result()
-        else:
-            events = events or self._agent.respond(turn)
-            ending = await answer(events, running, self.journal, self._settings)
-        running.settle()
-        if turn.thread.title is None:
-            running.suggest(await self._title(turn, naming))
-        elif naming is not None:
+    async def _answer(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> Outcome:
+        """Let the agent answer, finish what it left unfinished, name the thread."""
+        naming = Naming(self._titling_agent, running.turn)
+        try:
+            if running.stopped.done():
+                ending = running.stopped.result()
+            else:
+                events = events or self._agent.respond(running.turn)
+                ending = await answer(events, running, self.journal, self._settings)
+            running.settle()
+            if running.turn.thread.title is None:
+                running.suggest(await naming.title(self._settings.title_wait_s))
+        finally:
             naming.cancel()
         return ending
-
-    async def _title(self, turn: Turn, naming: asyncio.Task[str | None] | None) -> str | None:
-        if naming is None:
-            return title_by_rule(turn.message)
-        await asyncio.wait([naming], timeout=self._settings.title_wait_s)
-        if not naming.done():
-            naming.cancel()
-            log.warning("no title in time", turn_id=turn.id)
-        elif not naming.cancelled() and (error := naming.exception()) is not None:
-            log.error("title failed", turn_id=turn.id, exc_info=error)
-        elif not naming.cancelled():
-            return naming.result()
-        return title_by_rule(turn.message)
 
 
 _PAUSE_S = 0.1

@@ -8,17 +8,17 @@ the last change, and for each turn that runs the last event.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 from msgspec import Struct
 
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.engine import TurnEngine
+from bobbin_gateway.turns.outcome import Draining
 from bobbin_gateway.turns.source import TurnReader
 from bobbin_gateway.turns.watcher import WatchedFeed
-from bobbin_protocol.ids import Id
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.watch import Change, Watch
 
@@ -29,6 +29,14 @@ _WAITING = 256
 _RESET = b'{"event":{"type":"feed.reset"}}'
 _DATA = b"data: "
 _END = b"\n\n"
+
+
+_CURSOR = re.compile(r"[0-9._]*(~trn_[0-9a-f]{1,32}:[0-9]{1,15})*")
+"""The positions are the store's: it looks at them more closely."""
+_PAUSE_S = 1.0
+"""Before looking again for a turn when the store is away."""
+_PATIENCE_S = 5.0
+"""How long a turn may keep what comes after it waiting: it has been superseded, and its gateway may be dead."""
 
 
 class Cursor:
@@ -45,13 +53,11 @@ class Cursor:
         Raises:
             InvalidRequest: It did not.
         """
+        if not _CURSOR.fullmatch(text):
+            raise InvalidRequest("This is no position of a feed", "Last-Event-ID")
         position, *turns = text.split("~")
-        try:
-            pairs = (turn.rsplit(":", 1) for turn in turns)
-            seen = {msgspec.convert(turn_id, Id): int(number) for turn_id, number in pairs}
-        except (ValueError, msgspec.ValidationError) as error:
-            raise InvalidRequest("This is no position of a feed", "Last-Event-ID") from error
-        return cls(position or None, seen)
+        pairs = (turn.split(":") for turn in turns)
+        return cls(position or None, {turn_id: int(number) for turn_id, number in pairs})
 
     def __str__(self) -> str:
         return "~".join([self.position or "", *(f"{turn}:{number}" for turn, number in self.turns.items())])
@@ -60,14 +66,11 @@ class Cursor:
 class _Message(Struct, frozen=True):
     """What a feed has to say next, and how far its reader is then."""
 
-    data: bytes
+    data: bytes = b""
     position: str | None = None
     turn_id: str | None = None
-    number: int = 0
-
-
-class _TurnEnded(Struct, frozen=True):
-    turn_id: str
+    number: int | None = None
+    """Of the turn's event; None: it has ended."""
 
 
 class Feed:
@@ -81,7 +84,8 @@ class Feed:
         self._owner_id = owner_id
         self._cursor = cursor
         self._watched = WatchedFeed(owner_id, thread_id, cursor.position)
-        self._out: asyncio.Queue[_Message | _TurnEnded] = asyncio.Queue(_WAITING)
+        self._out: asyncio.Queue[_Message] = asyncio.Queue(_WAITING)
+        self._turns = {turn_id: _Followed(told=number) for turn_id, number in cursor.turns.items()}
 
     async def open(self) -> None:
         """Look for the first time, alone: a position that is none must not disturb other readers.
@@ -98,7 +102,11 @@ class Feed:
         self._watched.take(changes)
 
     async def run(self, send: Callable[[bytes], Awaitable[None]], keepalive_s: float) -> None:
-        """Send SSE blocks, those that are ready together in one piece, and ``b""`` in silence; for ever."""
+        """Send SSE blocks, those that are ready together in one piece; for ever.
+
+        In silence comes the reader's position without data, so that it does not expire; or ``b""`` if there
+        is none to give.
+        """
         self._engine.watcher.add(self._watched)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -113,69 +121,109 @@ class Feed:
             async with asyncio.timeout(keepalive_s):
                 blocks = self._render(await self._out.get())
         except TimeoutError:
-            return b""
+            if self._watched.waits or not self._out.empty():
+                return b""
+            return self._render(_Message(position=self._watched.position))  # which must not grow old
         while not self._out.empty():
             blocks += self._render(self._out.get_nowait())
         return blocks
 
-    def _render(self, message: _Message | _TurnEnded) -> bytes:
-        turns = self._cursor.turns
-        if isinstance(message, _TurnEnded):
-            turns.pop(message.turn_id, None)
-            return b""
+    def _render(self, message: _Message) -> bytes:
+        cursor = self._cursor
         if message.position is not None:
-            self._cursor.position = message.position
-        if message.turn_id is not None:
-            turns[message.turn_id] = message.number
+            cursor.position = message.position
+        if message.turn_id is not None and message.number is None:
+            cursor.turns.pop(message.turn_id, None)
+        elif message.turn_id is not None and message.number is not None:
+            cursor.turns[message.turn_id] = message.number
         data = b"data: %b\n" % message.data if message.data else b""
-        return b"id: %b\n%b\n" % (str(self._cursor).encode(), data)
+        return b"id: %b\n%b\n" % (str(cursor).encode(), data)
 
     async def _collect(self, tasks: asyncio.TaskGroup) -> None:
         """Take in changes, and follow the turns that begin."""
-        following = set(self._cursor.turns)
-        for turn_id, number in self._cursor.turns.items():
-            tasks.create_task(self._follow(turn_id, number))
+        for turn_id, turn in self._turns.items():
+            turn.task = tasks.create_task(self._follow(turn_id, turn))
         while True:
             changes = await self._watched.read()
             if self._watched.expired:
                 self._watched.expired = False
                 await self._out.put(_Message(_RESET, self._watched.position))
             for change in changes:
+                await self._tell_what_came_before(change)
                 if change.turn_id is None:
                     await self._out.put(_Message(_envelope(change), change.position))
-                elif change.turn_id not in following:
-                    following.add(change.turn_id)
-                    await self._out.put(_Message(b"", change.position, change.turn_id))
-                    tasks.create_task(self._follow(change.turn_id, 0, change.thread_id))
+                elif change.turn_id not in self._turns:
+                    await self._out.put(_Message(b"", change.position, change.turn_id, 0))
+                    turn = self._turns[change.turn_id] = _Followed(thread_id=change.thread_id)
+                    turn.task = tasks.create_task(self._follow(change.turn_id, turn))
             if not changes:  # the first look: from here on the reader can come back
                 await self._out.put(_Message(b"", self._watched.position))
 
-    async def _follow(self, turn_id: str, after: int, thread_id: str = "") -> None:
-        """Tell of a turn's events from there on."""
-        try:
-            if not thread_id:
-                thread_id = (await self._store.get_turn(self._owner_id, turn_id)).thread_id
-            reader = await self._engine.observe(self._owner_id, turn_id, after)
-            try:
-                await self._tell(reader, thread_id)
-            finally:
-                reader.leave()
-        except (StoreRefused, StoreUnavailable) as error:  # deleted, or away: the client loads what it shows
-            log.info("feed lost a turn", turn_id=turn_id, reason=str(error))
-        await self._out.put(_TurnEnded(turn_id))
+    async def _tell_what_came_before(self, change: Change) -> None:
+        """Tell of the turn before a turn to its end, and the same before all that comes after that end."""
+        for turn in list(self._turns.values()):
+            await turn.found.wait()
+            if turn.thread_id == change.thread_id and turn.task and (change.turn_id or turn.has_ended):
+                await asyncio.wait([turn.task], timeout=_PATIENCE_S)
 
-    async def _tell(self, reader: TurnReader, thread_id: str) -> None:
-        while (frames := await reader.read_frames()) is not None:
-            number = reader.position - len(frames)
-            for frame in frames:
-                number += 1
-                event = frame.removeprefix(_DATA).removesuffix(_END)
-                envelope = b'{"thread_id":"%b","turn_id":"%b","event":%b}' % (
-                    thread_id.encode(),
-                    reader.turn_id.encode(),
-                    event,
-                )
-                await self._out.put(_Message(envelope, None, reader.turn_id, number))
+    async def _follow(self, turn_id: str, turn: _Followed) -> None:
+        """Tell of a turn's events to its end, wherever it goes on."""
+        while True:
+            try:
+                if not turn.thread_id:
+                    turn.thread_id = (await self._store.get_turn(self._owner_id, turn_id)).thread_id
+                if self._watched.thread_id not in {None, turn.thread_id} or await self._read(turn_id, turn):
+                    break
+            except StoreRefused as error:  # it has been deleted
+                log.info("feed lost a turn", turn_id=turn_id, reason=str(error))
+                break
+            except StoreUnavailable as error:
+                log.info("feed waits for a turn", turn_id=turn_id, reason=str(error))
+                await asyncio.sleep(_PAUSE_S)
+            except Draining:
+                return  # the feed ends, too: its reader comes back elsewhere
+        turn.found.set()
+        del self._turns[turn_id]
+        await self._out.put(_Message(turn_id=turn_id))
+
+    async def _read(self, turn_id: str, turn: _Followed) -> bool:
+        """Tell of a turn's events where it is now. Whether that was its end, or it was only given up here."""
+        reader = turn.reader = await self._engine.readers.observe(self._owner_id, turn_id, turn.told)
+        turn.found.set()
+        try:
+            while (frames := await reader.read_frames()) is not None:
+                number = reader.position - len(frames)
+                for frame in frames:
+                    number += 1
+                    turn.told = number
+                    data = _tell(frame, turn_id, turn.thread_id)
+                    await self._out.put(_Message(data, None, turn_id, number))
+            return not reader.farewell
+        finally:
+            reader.leave()
+
+
+class _Followed:
+    """A turn that a feed tells of."""
+
+    def __init__(self, *, thread_id: str = "", told: int = 0) -> None:
+        self.thread_id = thread_id
+        self.told = told
+        """The last event that is on its way to the reader."""
+        self.task: asyncio.Task[None] | None = None
+        self.reader: TurnReader | None = None
+        self.found = asyncio.Event()
+        """Set once the thread is known, and whether the turn still runs."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its events are there, told or not."""
+        return self.reader is None or self.reader.has_all
+
+
+def _tell(frame: bytes, turn_id: str, thread_id: str) -> bytes:
+    event = frame.removeprefix(_DATA).removesuffix(_END)
+    return b'{"thread_id":"%b","turn_id":"%b","event":%b}' % (thread_id.encode(), turn_id.encode(), event)
 
 
 def _envelope(change: Change) -> bytes:

@@ -96,7 +96,7 @@ class TurnReader:
         *,
         position: int = 0,
         resumable: bool = False,
-        reopen: Callable[[], Awaitable[Source]],
+        reopen: Callable[[int], Awaitable[Source]],
     ) -> None:
         """Read until `leave`.
 
@@ -105,7 +105,7 @@ class TurnReader:
             keepalive_s: How long `read` waits for an event.
             position: Where in the source's log to begin.
             resumable: Show safe events only, with their numbers; and go on where the turn goes on.
-            reopen: Find the turn again after it has moved, and enter it.
+            reopen: Find the turn again after it has moved, for someone who has read so far, and enter it.
         """
         self._source = source
         self._keepalive_s = keepalive_s
@@ -138,6 +138,11 @@ class TurnReader:
         """Of the last frame read, in the log of the turn as it is read now."""
         return self._follower.position
 
+    @property
+    def has_all(self) -> bool:
+        """Whether the turn has ended: what is left can be read at once."""
+        return self._source.log.ended and not self._source.log.moved
+
     async def read_frames(self) -> list[bytes] | None:
         """The same as frames; none of them when the keep-alive time went by."""
         while True:
@@ -154,7 +159,7 @@ class TurnReader:
         return b"" if self._left else self._source.log.farewell
 
     async def _move(self) -> None:
-        source = await self._reopen()
+        source = await self._reopen(self._follower.position)
         position = source.position(self._follower.position)
         self._source.leave()
         self._source = source

@@ -47,9 +47,28 @@ class RemoteTurn(NumberedSource):
         self._unread = unread
         self._readers = 0
         self._looked_twice = False
+        self._looks = 0
+        self._next_look = asyncio.Event()
+
+    async def reached(self, after: int) -> None:
+        """Wait until the turn is found, and its event `after` if there is one by now.
+
+        Other readers may have brought us here before: then what is known may be older than what the journal
+        had when this reader asked, and what it has read elsewhere. The look after the next one is newer.
+        """
+        await self.found.wait()
+        enough = self._looks + 2
+        while len(self.log.frames) < after and not self.log.ended and self._looks < enough:
+            await self._next_look.wait()
 
     def take(self, progress: TurnProgress) -> None:
         """Add what is new."""
+        self._take(progress)
+        self._looks += 1
+        self._next_look.set()
+        self._next_look = asyncio.Event()
+
+    def _take(self, progress: TurnProgress) -> None:
         self.state = progress.state
         for chunk in progress.journal:
             self._add(chunk)
@@ -116,11 +135,16 @@ class WatchedFeed:
         self.position = changes.position
         self.expired = self.expired or changes.expired
         self._changes += changes.changes
-        if len(self._changes) > _MOST_CHANGES:  # its reader does not keep up
-            self._changes.clear()
-            self.expired = True
         if changes.changes or changes.expired or first:
             self._news.set()
+        if len(self._changes) > _MOST_CHANGES:  # its reader does not keep up: begin anew
+            self._changes.clear()
+            self.position, self.expired = None, True
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to read, or not even a position yet."""
+        return self._news.is_set() or self.position is None
 
     async def read(self) -> list[Change]:
         """Wait for changes. The first answer may be empty: from then on `position` is known."""
