@@ -149,9 +149,18 @@ class TurnReader:
             frames = await self._follower.read()
             if frames is not None:
                 return frames
-            if self._left or not (self._resumable and self._source.log.moved):
+            if self._left or not self._goes_on_elsewhere:
                 return None
             await self._move()
+
+    @property
+    def _goes_on_elsewhere(self) -> bool:
+        """Whether there is more to read elsewhere, and this reader knows from where on.
+
+        Without a farewell the log was of a turn elsewhere, too, and all in it was safe.
+        """
+        log = self._source.log
+        return log.moved and (self._resumable or not log.farewell)
 
     @property
     def farewell(self) -> bytes:
