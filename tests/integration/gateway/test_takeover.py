@@ -352,6 +352,28 @@ async def test_a_gateway_that_was_only_slow_lets_go(pair: Cluster, model: str) -
     assert "lease lost" in slow.log()
 
 
+async def test_nobody_is_dead_when_all_stood_still(pair: Cluster) -> None:
+    """A machine that was suspended: the first to wake does not take the others for dead."""
+    readings = [Reading(), Reading()]
+    async with pair.client(0).http as first, pair.client(1).http as second:
+        attached = [
+            asyncio.create_task(begin(http, create("script:deltas=100&delay_ms=50"), reading))
+            for http, reading in zip([first, second], readings, strict=True)
+        ]
+        for reading in readings:
+            await reached(reading, 10)
+        for sign, pause_s in [(signal.SIGSTOP, LEASE_S + 2), (signal.SIGCONT, 0)]:
+            for gateway in pair.gateways:
+                os.kill(-gateway.pid, sign)
+            await asyncio.sleep(pause_s)
+        async with asyncio.timeout(20):
+            assert all(await asyncio.gather(*attached))
+    for reading in readings:
+        reading.check()
+        assert errors_of(reading.events) == []
+        assert delta_count(reading) == 100
+
+
 async def test_a_lone_gateway_takes_up_its_own_turns_when_it_is_started_again() -> None:
     reading = Reading()
     with running_cluster(1, LEASE_S=str(LEASE_S)) as cluster:

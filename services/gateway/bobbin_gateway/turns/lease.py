@@ -2,7 +2,7 @@
 
 One call renews the lease for all turns. A process that was declared dead meanwhile (it was slow, or cut off)
 lets go of its turns and goes on under a new id. Only who has reached the store for as long as a lease lasts
-claims: after an outage of the store everyone else deserves the time to renew, too.
+claims: after an outage of the store, or when all stood still, everyone else deserves the time to renew, too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Lease:
         self.registered = False
         """Whether the store knows this process, so that nobody takes its turns for orphans."""
         self._reached_since: float | None = None
+        self._reached_at = 0.0
 
     def begins(self, turn_id: str) -> None:
         """A turn may begin under this lease: until `begun` the store may know more of it than we do."""
@@ -64,13 +65,15 @@ class Lease:
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
-        released = list(self._released.values())
+        gateway_id, released = self.gateway_id, list(self._released.values())
         wanted = RenewLease(lease_s=self._lease_s, released=released)
         try:
-            renewed = await self._store.renew_lease(self.gateway_id, wanted)
+            renewed = await self._store.renew_lease(gateway_id, wanted)
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("lease not renewed", reason=str(error))
             self._reached_since = None
+            return False
+        if gateway_id != self.gateway_id:  # another call has found it dead
             return False
         if not renewed.alive:
             self._begin_anew()
@@ -79,8 +82,10 @@ class Lease:
             self._released.pop(turn.turn_id, None)
         self._turns.stop(renewed.stop, CANCELLED)
         self.registered = True
-        if self._reached_since is None:
-            self._reached_since = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if self._reached_since is None or now - self._reached_at > self._lease_s:
+            self._reached_since = now
+        self._reached_at = now
         return True
 
     def _begin_anew(self) -> None:
