@@ -23,7 +23,9 @@ def delta_count(reading: Reading) -> int:
 
 
 @pytest.mark.parametrize("elsewhere", [0, 1], ids=["same gateway", "another gateway"])
-async def test_a_turn_outlives_its_connection_and_is_read_to_its_end(cluster: Cluster, elsewhere: int) -> None:
+async def test_a_turn_outlives_its_connection_and_is_read_to_its_end(
+    cluster: Cluster, elsewhere: int
+) -> None:
     reading = Reading()
     async with cluster.client(0).http as here, cluster.client(elsewhere).http as there:
         assert not await begin(here, create(SLOW), reading, events=12)
@@ -102,7 +104,7 @@ async def test_without_the_header_there_are_no_numbers(cluster: Cluster) -> None
 
 
 async def test_many_readers_lose_their_connections_at_random_and_miss_nothing(cluster: Cluster) -> None:
-    rng = random.Random(7)  # noqa: S311 (a test's dice)
+    rng = random.Random(7)
 
     async def one_reader(number: int) -> int:
         reading = Reading()
@@ -140,3 +142,17 @@ async def test_a_reader_that_asked_for_numbers_sees_the_first_word_soon(cluster:
     assert first.startswith(b"id: trn_")
 
 
+async def test_who_has_read_further_than_another_reader_there_is_let_in(cluster: Cluster) -> None:
+    """What a gateway knows of a turn that runs elsewhere may be a moment old: no fault of the reader's."""
+    ahead, behind = Reading(), Reading()
+    async with cluster.client(0).http as here, cluster.client(1).http as there:
+        await begin(here, create("script:deltas=200&delay_ms=10"), ahead, events=5)
+        behind.turn_id = ahead.turn_id
+        following = asyncio.create_task(resume(there, behind))
+        for _ in range(30):
+            await resume(here, ahead, events=2)
+            await resume(there, ahead, events=1)
+        assert await resume(here, ahead)
+        assert await following
+    ahead.check()
+    assert (ahead.events, ahead.numbers) == (behind.events, behind.numbers)
