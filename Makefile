@@ -9,7 +9,7 @@ LOCKED := pyproject.toml uv.lock shared/pyproject.toml services/gateway/pyprojec
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ format: $(SYNCED)  ## Mend what can be mended automatically
 
 bench: $(SYNCED)  ## Measure cost and speed beside the reference stack (ARGS=--quick: in a minute)
 	$(VENV)/bin/python -m tests.bench $(ARGS)
+
+chaos: $(SYNCED)  ## Kill processes while users talk, and see what is left (ARGS=--help)
+	$(VENV)/bin/python -m tests.chaos $(ARGS)
 
 clean:  ## Remove what was built; data in .data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,6 +40,11 @@ class Service:
             self._process = subprocess.Popen(
                 self._command, env=self._environ, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
             )
+        return self.await_ready()
+
+    def await_ready(self) -> Service:
+        """Wait until it is ready (again)."""
+        assert self._process is not None
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready():
             assert self._process.poll() is None, f"{self._command} ended at start:\n{self.log()}"
