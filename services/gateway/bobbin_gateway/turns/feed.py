@@ -36,7 +36,7 @@ _CURSOR = re.compile(r"[0-9._]*(~trn_[0-9a-f]{1,32}:[0-9]{1,15})*")
 _PAUSE_S = 1.0
 """Before looking again for a turn when the store is away."""
 _PATIENCE_S = 5.0
-"""How long a turn may keep what comes after it waiting: it has been superseded, and its gateway may be dead."""
+"""How long a turn may hold up what comes after it: it was superseded, and its gateway may be dead."""
 
 
 class Cursor:

@@ -21,7 +21,9 @@ def test_a_cursor_survives_the_way_to_the_client_and_back(
     assert (cursor.position, cursor.turns) == (position, turns)
 
 
-@pytest.mark.parametrize("text", ["1.2~x", "1.2~trn_1:", "1.2~trn_1:x", "~~"])
+@pytest.mark.parametrize(
+    "text", ["1.2~x", "1.2~trn_1:", "1.2~trn_1:x", "1~trn_1:-1", "1~trn_1:1_0", "~~", "\u0661"]
+)
 def test_what_is_no_cursor_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidRequest, match="no position") as caught:
         Cursor.parse(text)

@@ -1,13 +1,13 @@
-"""A turn that runs elsewhere, pieced together from what the store tells."""
+"""What happens elsewhere, pieced together from what the store tells."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobbin_gateway.turns.watcher import RemoteTurn
+from bobbin_gateway.turns.watcher import RemoteTurn, WatchedFeed
 from bobbin_protocol.store.journal import JournalChunk
-from bobbin_protocol.store.watch import TurnProgress
+from bobbin_protocol.store.watch import Change, Changes, TurnProgress
 
 
 def remote() -> RemoteTurn:
@@ -54,3 +54,19 @@ async def test_chunks_that_overlap_or_come_twice_or_are_missing_never_garble_the
         turn.take(TurnProgress(state="running", journal=[chunk(first, first + more)]))
         assert turn.log.frames == frames(1, len(turn.log.frames))
         assert turn.log.safe == len(turn.log.frames)
+
+
+async def test_a_feed_whose_reader_does_not_keep_up_begins_anew_with_the_turns_that_run() -> None:
+    feed = WatchedFeed("ann", None, "1")
+    for position in range(2, 20):
+        many = [Change(thread_id="thr_1", position=str(position), event=b"{}")] * 500
+        feed.take(Changes(position=str(position), changes=many))
+        if feed.position is None:
+            break
+    assert feed.wanted().after is None
+    assert await feed.read() == []
+    assert feed.expired
+
+    feed.take(Changes(position="99", changes=[Change(thread_id="thr_1", turn_id="trn_1", position="99")]))
+    assert [change.turn_id for change in await feed.read()] == ["trn_1"]
+    assert not feed.waits
