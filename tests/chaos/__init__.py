@@ -9,7 +9,8 @@ Two gateways, each with a store of its own, and one PostgreSQL; as many users as
 account of their own and several turns, who do what a good client does: an idempotency key on every message,
 again and again on either gateway until it is answered; numbered events, resumed on either gateway until there
 is nothing left. Every few seconds a random process gets kill -9 and is started again at once, as a supervisor
-would. Afterwards the audit compares what the users saw with what PostgreSQL has.
+would; now and then another one stands still for longer than its lease lasts. Afterwards the audit compares
+what the users saw with what PostgreSQL has.
 
 `test_chaos.py` is the short form, for every test run.
 """

@@ -22,6 +22,13 @@ def main() -> int:
     parser.add_argument(
         "--leaves", type=int, default=0, metavar="N", help="connections lost by clients, at least"
     )
+    parser.add_argument(
+        "--freezes",
+        type=float,
+        default=0.2,
+        metavar="P",
+        help="how often, per kill, another one stands still",
+    )
     parser.add_argument("--background", action="store_true", help="answers go on at the provider")
     given = parser.parse_args()
     plan = Plan(
@@ -29,6 +36,7 @@ def main() -> int:
         users=given.users,
         kills=given.kills,
         every_s=given.every,
+        freezes=given.freezes,
         leaves=given.leaves,
         habits=Habits(leaves=0.9, stops=0) if given.leaves else Habits(),
         gateway_settings={"BACKGROUND": "1"} if given.background else {},

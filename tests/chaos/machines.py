@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -39,25 +41,30 @@ class Victim(Struct, kw_only=True):
     """Kill only one of its processes, which it replaces itself."""
     await_part: Callable[[], object]
     """Returns when it has done so; blocks."""
+    signal: Callable[[int], None] | None = None
+    """Send it a signal; None for what must not be held up."""
     up: bool = True
 
 
 def _service(kind: str, service: Service) -> Victim:
     def revive() -> None:
-        try:
-            service.start()
-        except AssertionError:
-            with suppress(ProcessLookupError):
-                service.kill()
-            raise
+        with suppress(AssertionError, ProcessLookupError):
+            service.kill()  # if an earlier start is still at it
+        service.start()
 
     def kill_worker() -> None:
         for child in psutil.Process(service.pid).children():
-            if "resource_tracker" not in " ".join(child.cmdline()):
-                child.kill()
+            with suppress(psutil.NoSuchProcess):
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    child.kill()
 
     return Victim(
-        kind=kind, kill=service.kill, revive=revive, kill_part=kill_worker, await_part=service.await_ready
+        kind=kind,
+        kill=service.kill,
+        revive=revive,
+        kill_part=kill_worker,
+        await_part=service.await_ready,
+        signal=lambda sign: os.killpg(service.pid, sign),
     )
 
 
@@ -71,6 +78,7 @@ class Machines:
         self.stores = stores
         self.database = database
         self.kills: dict[str, int] = {}
+        self.freezes = 0
         self._dice = dice
         self._reviving: set[asyncio.Task[None]] = set()
         self._victims = [
@@ -87,7 +95,7 @@ class Machines:
 
     async def kill_one(self) -> str:
         """Kill -9 of a random process that is up; it is started again at once, in the background."""
-        victim = self._dice.choice([victim for victim in self._victims if victim.up])
+        victim = await self._one_of(self._victims)
         if self._dice.random() < _ONLY_A_PART:
             kind, kill, revive = f"process of a {victim.kind}", victim.kill_part, victim.await_part
         else:
@@ -97,6 +105,28 @@ class Machines:
         self.kills[kind] = self.kills.get(kind, 0) + 1
         self._reviving.add(asyncio.create_task(self._revive(victim, revive)))
         return kind
+
+    async def freeze_one(self, least_s: float) -> str:
+        """Let a random gateway or store stand still for a while, longer than `least_s`."""
+        victim = await self._one_of([victim for victim in self._victims if victim.signal is not None])
+        assert victim.signal is not None
+        victim.up = False
+        victim.signal(signal.SIGSTOP)
+        self.freezes += 1
+        self._reviving.add(asyncio.create_task(self._thaw(victim, least_s * self._dice.uniform(1, 3))))
+        return victim.kind
+
+    async def _thaw(self, victim: Victim, after_s: float) -> None:
+        assert victim.signal is not None
+        await asyncio.sleep(after_s)
+        victim.signal(signal.SIGCONT)
+        victim.up = True
+
+    async def _one_of(self, victims: list[Victim]) -> Victim:
+        """One that is up, as soon as there is one."""
+        while not (up := [victim for victim in victims if victim.up]):  # noqa: ASYNC110 (rarely)
+            await asyncio.sleep(0.1)
+        return self._dice.choice(up)
 
     async def _revive(self, victim: Victim, revive: Callable[[], object]) -> None:
         deadline = time.monotonic() + RESTART_S
@@ -126,9 +156,11 @@ class Machines:
 
     def _kill_session(self) -> None:
         """PostgreSQL answers to this by ending all sessions and recovering."""
-        children = self._postmaster().children()
-        sessions = [child for child in children if "[local]" in " ".join(child.cmdline())]
-        self._dice.choice(sessions or children).kill()
+        for child in self._postmaster().children():
+            with suppress(psutil.NoSuchProcess):
+                if "[local]" in " ".join(child.cmdline()):
+                    child.kill()
+                    return
 
     def _revive_database(self) -> None:
         assert self.database.restart_if_gone() or self.database.is_running()
@@ -178,7 +210,8 @@ async def running_machines(dice: random.Random, **gateway_settings: str) -> Asyn
             await asyncio.gather(*machines._reviving, return_exceptions=True)
 
 
-_GATEWAY = {"LEASE_S": "3", "KEEPALIVE_S": "2"}
+LEASE_S = 3.0
+_GATEWAY = {"LEASE_S": str(LEASE_S), "KEEPALIVE_S": "2"}
 
 
 async def _started(service: Service, stack: AsyncExitStack) -> Service:

@@ -14,7 +14,7 @@ import asyncpg
 from msgspec import Struct, field
 
 from tests.chaos.audit import Audit, Findings
-from tests.chaos.machines import Machines, running_machines
+from tests.chaos.machines import LEASE_S, Machines, running_machines
 from tests.chaos.users import Habits, Said, User, open_gateways
 
 _MOST_TOLD = 5
@@ -29,6 +29,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     kills: int = 0
     every_s: float = 4.0
     """Between two kills, on average."""
+    freezes: float = 0.0
+    """How often, per kill, a process stands still for longer than its lease lasts."""
     leaves: int = 0
     """Connections that clients are to lose by themselves, at least."""
     habits: Habits = field(default_factory=Habits)
@@ -88,6 +90,8 @@ async def _live(
             break
         killed = await machines.kill_one()
         say(f"  kill {number}: {killed}")
+        if dice.random() < plan.freezes:
+            say(f"  frozen: {await machines.freeze_one(LEASE_S)}")
     over = True
     if not lives.done():
         await asyncio.wait([lives], timeout=plan.settle_s)
@@ -156,7 +160,7 @@ def _report(plan: Plan, machines: Machines, findings: Findings, tally: Counter[s
     return "\n".join(
         [
             f"chaos: seed {plan.seed}, {took_s:.0f} s",
-            f"  kills: {sum(machines.kills.values())} ({_counts(machines.kills)})",
+            f"  kills: {sum(machines.kills.values())} ({_counts(machines.kills)}), frozen {machines.freezes}",
             f"  turns: {sum(findings.states.values())} ({_counts(findings.states)})",
             f"  {_counts(findings.counts)}",
             f"  {_counts(tally)}",
