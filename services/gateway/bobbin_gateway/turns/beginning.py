@@ -7,6 +7,8 @@ store that is away. The store has the last word on who runs in a thread; here is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -64,18 +66,21 @@ class Beginnings:
             NotYet: Something is in the way that may pass.
             Draining: The process takes no turns any more.
         """
+        if self._engine.closed:
+            raise Draining
         lock = self._lock(request)
         if lock.locked():
             raise NotYet("messages that came before wait")
-        async with lock:
-            try:
-                return await self._attempt(request, if_interrupted=False)
-            except StoreUnavailable as error:
-                raise NotYet(str(error)) from error
-            except StoreRefused as refused:
-                if self._waits(refused):
-                    raise NotYet("a turn runs") from refused
-                raise
+        with self._under_way():
+            async with lock:
+                try:
+                    return await self._attempt(request, if_interrupted=False)
+                except StoreUnavailable as error:
+                    raise NotYet(str(error)) from error
+                except StoreRefused as refused:
+                    if self._waits(refused):
+                        raise NotYet("a turn runs") from refused
+                    raise
 
     async def begin_later(self, request: TurnRequest) -> Source:
         """The same, but wait for what is in the way, each thing as long as the settings allow.
@@ -84,8 +89,9 @@ class Beginnings:
             StoreRefused, StoreUnavailable, Draining: It was in vain.
         """
         try:
-            async with self._lock(request):
-                return await self._attempt_until_begun(request)
+            with self._under_way():
+                async with self._lock(request):
+                    return await self._attempt_until_begun(request)
         except (StoreUnavailable, Draining, asyncio.CancelledError):
             self.give_up(request)
             raise
@@ -106,6 +112,15 @@ class Beginnings:
                     raise
                 await asyncio.sleep(_PAUSE_S)
 
+    @contextmanager
+    def _under_way(self) -> Generator[None]:
+        """Within the block a process that is to stop waits for the turn."""
+        self._engine.beginning += 1
+        try:
+            yield
+        finally:
+            self._engine.beginning -= 1
+
     def give_up(self, request: TurnRequest) -> None:
         """Nobody waits for the turn any more; if the store has opened it all the same, it will be ended."""
         self._engine.lease.release(request.owner_id, request.turn_id)
@@ -113,7 +128,7 @@ class Beginnings:
 
     async def _attempt(self, request: TurnRequest, *, if_interrupted: bool) -> Source:
         engine = self._engine
-        if engine.closed:
+        if engine.out_of_time:
             raise Draining
         if not (engine.lease.registered or await engine.lease.renew()):
             raise StoreUnavailable("the lease cannot be taken")

@@ -68,7 +68,12 @@ class TurnEngine:
         """Whether the process is about to stop, and others should get new turns."""
         self.stopped = asyncio.Event()
         """Set when no turn runs here any more, and none will: whoever still reads is to read elsewhere."""
-        self._closed = False
+        self.closed = False
+        """Whether new requests are refused; those that wait for their turn to begin still may."""
+        self.beginning = 0
+        """How many do (`turns.beginning`)."""
+        self.out_of_time = False
+        """Whether they may no more."""
 
     async def run(self) -> None:
         """Journal, lease and watcher; for ever."""
@@ -183,24 +188,32 @@ class TurnEngine:
         if not self.draining:
             self.draining = True
             await asyncio.sleep(self._settings.drain_notice_s)
-        self._closed = True
+        self.closed = True
+        self.lease.stop_claiming()
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.shutdown_grace_s
-        while tasks := [running.task for running in self.turns.all() if running.task is not None]:
+        while self._tasks_of_turns() or self.beginning:
             if clock() < deadline:
-                await asyncio.wait(tasks, timeout=deadline - clock())
+                await self._some_progress(deadline - clock())
                 continue
+            self.out_of_time = True
             await self._hand_over()
             self.turns.stop([running.turn_id for running in self.turns.all()], outcome.SHUT_DOWN)
-            await asyncio.wait(tasks)
+            await self._some_progress(_PAUSE_S)
         self.readers.closed = True
         self.stopped.set()
         self.watcher.close()
 
-    @property
-    def closed(self) -> bool:
-        """Whether turns can begin here no more."""
-        return self._closed
+    async def _some_progress(self, timeout_s: float) -> None:
+        """Wait until turns have ended; or for a moment, as long as turns may begin."""
+        pause_s = _PAUSE_S if self.beginning else timeout_s
+        if tasks := self._tasks_of_turns():
+            await asyncio.wait(tasks, timeout=pause_s)
+        else:
+            await asyncio.sleep(pause_s)
+
+    def _tasks_of_turns(self) -> list[asyncio.Task[None]]:
+        return [running.task for running in self.turns.all() if running.task is not None]
 
     async def _hand_over(self) -> None:
         """Release those turns that another gateway can go on with, with all that they have said."""

@@ -41,6 +41,7 @@ class Lease:
         """What began since the last claim was sent: if it is claimed, that is no reason to take it over."""
         self.registered = False
         """Whether the store knows this process, so that nobody takes its turns for orphans."""
+        self._claims = True
         self._reached_since: float | None = None
         self._reached_at = 0.0
 
@@ -52,6 +53,10 @@ class Lease:
     def begun(self, turn_id: str) -> None:
         """It runs, or it never will: if the store has opened it all the same, the next claim brings it."""
         self._beginning.discard(turn_id)
+
+    def stop_claiming(self) -> None:
+        """The process stops: leave to others what it gives up, and what others have left."""
+        self._claims = False
 
     def release(self, owner_id: str, turn_id: str) -> None:
         """Give a turn up, if there is such a turn: whoever claims next gets it."""
@@ -99,7 +104,7 @@ class Lease:
 
     def _may_claim(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return self._reached_since is not None and now - self._reached_since >= self._lease_s
+        return self._claims and self._reached_since is not None and now - self._reached_since >= self._lease_s
 
     async def _claim(self, take_over: Callable[[ClaimedTurn], None]) -> bool:
         """Take over what there is. Whether there may be more."""
