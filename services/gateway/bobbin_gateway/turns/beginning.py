@@ -7,8 +7,8 @@ store that is away. The store has the last word on who runs in a thread; here is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -74,7 +74,7 @@ class Beginnings:
         with self._under_way():
             async with lock:
                 try:
-                    return await self._attempt(request, if_interrupted=False)
+                    return await self._attempt(request, supersede=False)
                 except StoreUnavailable as error:
                     raise NotYet(str(error)) from error
                 except StoreRefused as refused:
@@ -88,25 +88,34 @@ class Beginnings:
         Raises:
             StoreRefused, StoreUnavailable, Draining: It was in vain.
         """
+        clock = asyncio.get_running_loop().time
+        queue_end, away_end = clock() + self._settings.queue_timeout_s, clock() + self._settings.begin_retry_s
         try:
             with self._under_way():
-                async with self._lock(request):
-                    return await self._attempt_until_begun(request)
+                async with _in_turn(self._lock(request), queue_end) as first:
+                    if not first:
+                        return await self._attempt(request, supersede=False)
+                    return await self._attempt_until_begun(request, queue_end, away_end)
         except (StoreUnavailable, Draining, asyncio.CancelledError):
             self.give_up(request)
             raise
 
-    async def _attempt_until_begun(self, request: TurnRequest) -> Source:
+    async def _attempt_until_begun(self, request: TurnRequest, queue_end: float, away_end: float) -> Source:
         clock = asyncio.get_running_loop().time
-        queue_end, away_end = clock() + self._settings.queue_timeout_s, clock() + self._settings.begin_retry_s
-        interrupted = False
+        in_the_way, supersede = "", False
         while True:
             try:
-                return await self._attempt(request, if_interrupted=interrupted)
+                return await self._attempt(request, supersede=supersede)
             except StoreRefused as refused:
                 if not self._waits(refused) or clock() > queue_end:
                     raise
-                interrupted = await self._make_way(request.owner_id, refused.problem.turn_id or "")
+                before, in_the_way = in_the_way, refused.problem.turn_id or ""
+                if self._settings.double_texting == "queue":
+                    await self._wait_for(request.owner_id, in_the_way, queue_end - clock())
+                elif in_the_way != before:
+                    await self._interrupt(request.owner_id, in_the_way)
+                else:
+                    supersede = True  # it was told to end, and does not
             except StoreUnavailable:
                 if clock() > away_end:
                     raise
@@ -126,7 +135,7 @@ class Beginnings:
         self._engine.lease.release(request.owner_id, request.turn_id)
         self._engine.lease.begun(request.turn_id)
 
-    async def _attempt(self, request: TurnRequest, *, if_interrupted: bool) -> Source:
+    async def _attempt(self, request: TurnRequest, *, supersede: bool) -> Source:
         engine = self._engine
         if engine.out_of_time:
             raise Draining
@@ -139,7 +148,7 @@ class Beginnings:
             input=request.input,
             history_limit=self._settings.history_items,
             gateway_id=gateway_id,
-            if_running="supersede" if if_interrupted else "refuse",
+            if_running="supersede" if supersede else "refuse",
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprint,
             resend_window_s=self._settings.resend_window_s,
@@ -179,24 +188,40 @@ class Beginnings:
     def _waits(self, refused: StoreRefused) -> bool:
         return refused.problem.code == "turn_running" and self._settings.double_texting != "reject"
 
-    async def _make_way(self, owner_id: str, turn_id: str) -> bool:
-        """Wait for the end of the turn in the way, or bring it about. Whether it may be superseded now."""
+    async def _wait_for(self, owner_id: str, turn_id: str, wait_s: float) -> None:
+        """Wait for the end of the turn in the way; if it runs elsewhere, for a moment."""
         running = self._engine.turns.get(owner_id, turn_id)
-        if self._settings.double_texting == "queue":
-            if running is None or running.task is None:
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                await asyncio.wait([running.task], timeout=self._settings.queue_timeout_s)
-            return False
-        if running is not None:
-            await self._engine.interrupt(running)
+        if running is None or running.task is None:
+            await asyncio.sleep(_PAUSE_S)
         else:
+            await asyncio.wait([running.task], timeout=wait_s)
+
+    async def _interrupt(self, owner_id: str, turn_id: str) -> None:
+        """Bring about the end of the turn in the way; the next attempt shows whether it came."""
+        if running := self._engine.turns.get(owner_id, turn_id):
+            await self._engine.interrupt(running)
+            return
+        with suppress(StoreRefused, StoreUnavailable):
             await self._store.cancel_turn(owner_id, turn_id)
             await self._engine.ended_elsewhere(owner_id, turn_id)
-        return True
 
     def _lock(self, request: TurnRequest) -> asyncio.Lock:
         return self._locks.setdefault((request.owner_id, request.thread_id), asyncio.Lock())
+
+
+@asynccontextmanager
+async def _in_turn(lock: asyncio.Lock, deadline: float) -> AsyncGenerator[bool]:
+    """Hold the lock within the block, unless it is not to be had until then (on the loop's clock)."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await lock.acquire()
+    except TimeoutError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 _PAUSE_S = 0.1
