@@ -23,13 +23,17 @@ STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior requ
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
+_FINAL = frozenset({"lease_lost", "not_found", "conflict"})
+"""Refusals that are not for what a turn's end holds."""
+_REFUSED = "what was said could not be stored"
 
 
 async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadline: float) -> bool:
     """Store the outcome; while the store is away, try again until the deadline (on the loop's clock).
 
     Returns:
-        Whether it is stored. If not because it is another gateway's turn by now, `running.lost` says so.
+        Whether it is stored with all that was said. If not because it is another gateway's turn by now,
+        `running.lost` says so.
     """
     turn = running.turn
     wanted = _finish_turn(running, ending)
@@ -39,10 +43,12 @@ async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadlin
         try:
             await store.finish_turn(turn.owner_id, turn.id, wanted)
         except StoreRefused as refused:
+            log.error("turn refused by the store", turn_id=turn.id, problem=refused.problem.detail)
             if refused.problem.code == "lease_lost":
                 running.lose()
-            log.error("turn refused by the store", turn_id=turn.id, problem=refused.problem.detail)
-            return False
+            if refused.problem.code in _FINAL or wanted.error == _REFUSED:
+                return False
+            wanted = _without_content(wanted)
         except StoreUnavailable as error:
             if clock() + pause_s > deadline:
                 log.error("turn not saved", turn_id=turn.id, reason=str(error))
@@ -51,8 +57,19 @@ async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadlin
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         else:
-            return True
+            return wanted.error != _REFUSED
     return False
+
+
+def _without_content(wanted: FinishTurn) -> FinishTurn:
+    """At least the turn's end: whatever the store does not take of it, it would never take."""
+    return FinishTurn(
+        state="failed",
+        error=_REFUSED,
+        gateway_id=wanted.gateway_id,
+        event_count=wanted.event_count,
+        deserted=wanted.deserted,
+    )
 
 
 def _finish_turn(running: RunningTurn, ending: Outcome) -> FinishTurn:
