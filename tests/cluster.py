@@ -42,11 +42,19 @@ def running_cluster(gateways: int = 2, **gateway_settings: str) -> Iterator[Clus
     with ExitStack() as stack:
         store = stack.enter_context(running(store_service(stack.enter_context(temporary_data()))))
         model = stack.enter_context(running(model_service()))
+        bare = Cluster(store=store, model=model, gateways=[])
+        yield stack.enter_context(more_gateways(bare, gateways, **gateway_settings))
+
+
+@contextmanager
+def more_gateways(cluster: Cluster, count: int = 2, **gateway_settings: str) -> Iterator[Cluster]:
+    """More gateways, with settings of their own, before the same store."""
+    with ExitStack() as stack:
         services = [
-            stack.enter_context(running(gateway_service(store, model, **gateway_settings)))
-            for _ in range(gateways)
+            stack.enter_context(running(gateway_service(cluster.store, cluster.model, **gateway_settings)))
+            for _ in range(count)
         ]
-        yield Cluster(store=store, model=model, gateways=services)
+        yield Cluster(store=cluster.store, model=cluster.model, gateways=services)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from httpx_sse import EventSource
@@ -81,6 +82,11 @@ async def following(http: httpx.AsyncClient, turn_id: str) -> AsyncIterator[Answ
         yield Answer(response)
 
 
+def unique(text: str) -> str:
+    """A message that can be told from those of other tests."""
+    return f"{text} {uuid4().hex}"
+
+
 def create(text: str, model: str) -> dict[str, Any]:
     """The request for a new thread."""
     return {"type": "threads.create", "params": {"input": message(text, model=model)}}
@@ -151,6 +157,17 @@ async def ended(
         while "ended_at" not in (record := await turn(cluster, turn_id, owner)):  # noqa: ASYNC110 (another process)
             await asyncio.sleep(0.01)
     return record
+
+
+async def journalled(cluster: Cluster, turn_id: str, events: int, owner: str = "local") -> None:
+    """Wait until the journal has so many events of a turn: from then on every gateway shows them."""
+    wanted = {"turns": [{"owner_id": owner, "turn_id": turn_id}]}
+    async with store_of(cluster.store, owner) as store, asyncio.timeout(15):
+        last = 0
+        while last < events:
+            progress = (await store.post("/v1/watch", json=wanted)).raise_for_status().json()["turns"][0]
+            last = max((chunk["last"] for chunk in progress["journal"]), default=0)
+            await asyncio.sleep(0.01)
 
 
 async def outcomes(cluster: Cluster, text: str) -> list[str]:

@@ -26,6 +26,7 @@ from tests.turns import (
     model_hung_up_on,
     stored,
     turn,
+    unique,
 )
 
 SPEAKS = "script:deltas=1000&delay_ms=20"
@@ -33,11 +34,6 @@ SILENT = "script:deltas=5&first_ms=30000"
 FALLS_SILENT = "script:deltas=20&delay_ms=5&stall_after=10"
 
 WHERE = pytest.mark.parametrize("where", [0, 1], ids=["same gateway", "another gateway"])
-
-
-def unique(text: str) -> str:
-    """A message that can be told from those of other tests."""
-    return f"{text} {uuid4().hex}"
 
 
 async def cancel(http: httpx.AsyncClient, turn_id: str) -> httpx.Response:

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -20,10 +20,8 @@ import h2.events
 import pytest
 
 from tests.client import errors_of, text_of
-from tests.cluster import RESUMABLE, Cluster, Reading, begin
+from tests.cluster import RESUMABLE, Cluster, Reading, begin, more_gateways
 from tests.conftest import require_or_skip
-from tests.processes import running
-from tests.stack import gateway_service
 from tests.turns import (
     asking,
     create,
@@ -34,6 +32,7 @@ from tests.turns import (
     said_by_user,
     stored,
     turn,
+    unique,
 )
 
 SPEAKS = "script:deltas=1000&delay_ms=20"
@@ -42,31 +41,18 @@ SILENT = "script:deltas=5&first_ms=60000"
 GRACE_S = 1.5
 
 
-def unique(text: str) -> str:
-    """A message that can be told from those of other tests."""
-    return f"{text} {uuid4().hex}"
-
-
-def gateways(cluster: Cluster, count: int, **settings: str) -> Iterator[Cluster]:
-    """More gateways, with settings of their own, before the same store."""
-    with ExitStack() as stack:
-        services = [
-            stack.enter_context(running(gateway_service(cluster.store, cluster.model, **settings)))
-            for _ in range(count)
-        ]
-        yield Cluster(store=cluster.store, model=cluster.model, gateways=services)
-
-
 @pytest.fixture(scope="module")
 def patient(cluster: Cluster) -> Iterator[Cluster]:
     """Two gateways that wait a while for readers who left."""
-    yield from gateways(cluster, 2, CANCEL_GRACE_S=str(GRACE_S))
+    with more_gateways(cluster, CANCEL_GRACE_S=str(GRACE_S)) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def watchful(cluster: Cluster) -> Iterator[Cluster]:
     """A gateway that soon asks whether its readers are still there."""
-    yield from gateways(cluster, 1, KEEPALIVE_S="1", SEND_TIMEOUT_S="2")
+    with more_gateways(cluster, 1, KEEPALIVE_S="1", SEND_TIMEOUT_S="2") as one:
+        yield one
 
 
 class Http1:

@@ -6,19 +6,16 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
 from tests.client import answers_of, errors_of, message, text_of
-from tests.cluster import RESUMABLE, Cluster
-from tests.processes import running
-from tests.stack import gateway_service
+from tests.cluster import RESUMABLE, Cluster, more_gateways
 from tests.turns import (
     Answer,
     add,
@@ -32,6 +29,7 @@ from tests.turns import (
     store_of,
     stored,
     turn,
+    unique,
 )
 
 FAST = "script:deltas=3"
@@ -42,34 +40,22 @@ SILENT = "script:deltas=5&first_ms=30000"
 WHERE = pytest.mark.parametrize("where", [0, 1], ids=["same gateway", "another gateway"])
 
 
-def unique(text: str) -> str:
-    """A message that can be told from those of other tests."""
-    return f"{text} {uuid4().hex}"
-
-
-def gateways(cluster: Cluster, **settings: str) -> Iterator[Cluster]:
-    """Two more gateways, with settings of their own, before the same store."""
-    with ExitStack() as stack:
-        services = [
-            stack.enter_context(running(gateway_service(cluster.store, cluster.model, **settings)))
-            for _ in range(2)
-        ]
-        yield Cluster(store=cluster.store, model=cluster.model, gateways=services)
-
-
 @pytest.fixture(scope="module")
 def queueing(cluster: Cluster) -> Iterator[Cluster]:
-    yield from gateways(cluster, DOUBLE_TEXTING="queue", KEEPALIVE_S="0.3")
+    with more_gateways(cluster, DOUBLE_TEXTING="queue", KEEPALIVE_S="0.3") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def impatient(cluster: Cluster) -> Iterator[Cluster]:
-    yield from gateways(cluster, DOUBLE_TEXTING="queue", QUEUE_TIMEOUT_S="1")
+    with more_gateways(cluster, DOUBLE_TEXTING="queue", QUEUE_TIMEOUT_S="1") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def rejecting(cluster: Cluster) -> Iterator[Cluster]:
-    yield from gateways(cluster, DOUBLE_TEXTING="reject")
+    with more_gateways(cluster, DOUBLE_TEXTING="reject") as one:
+        yield one
 
 
 async def new_thread(http: httpx.AsyncClient) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ import jwt
 import pytest
 
 from tests.client import answers_of, errors_of, message, text_of
-from tests.cluster import RESUMABLE, Cluster, Reading, begin, resume
+from tests.cluster import RESUMABLE, Cluster, Reading, begin, more_gateways, resume
 from tests.processes import running
 from tests.stack import JWT_SECRET, gateway_service
 from tests.turns import (
@@ -31,6 +30,7 @@ from tests.turns import (
     said_by_user,
     stored,
     threads_with,
+    unique,
 )
 
 FAST = "script:deltas=3"
@@ -44,41 +44,29 @@ KIND = pytest.mark.parametrize("kind", ["threads.create", "threads.add_user_mess
 GRACE = pytest.mark.parametrize("grace", ["at once", "in grace"])
 
 
-def unique(text: str) -> str:
-    """A message that can be told from those of other tests."""
-    return f"{text} {uuid4().hex}"
-
-
 def new_key() -> dict[str, str]:
     return {"Idempotency-Key": f"key {uuid4().hex}"}
-
-
-def gateways(cluster: Cluster, count: int, **settings: str) -> Iterator[Cluster]:
-    """More gateways, with settings of their own, before the same store."""
-    with ExitStack() as stack:
-        services = [
-            stack.enter_context(running(gateway_service(cluster.store, cluster.model, **settings)))
-            for _ in range(count)
-        ]
-        yield Cluster(store=cluster.store, model=cluster.model, gateways=services)
 
 
 @pytest.fixture(scope="module")
 def patient(cluster: Cluster) -> Iterator[Cluster]:
     """Two gateways that wait a while for readers who left."""
-    yield from gateways(cluster, 2, CANCEL_GRACE_S=str(GRACE_S))
+    with more_gateways(cluster, CANCEL_GRACE_S=str(GRACE_S)) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def forgetful(cluster: Cluster) -> Iterator[Cluster]:
     """Two gateways that take a request for the same only for a short while."""
-    yield from gateways(cluster, 2, RESEND_WINDOW_S=str(WINDOW_S))
+    with more_gateways(cluster, RESEND_WINDOW_S=str(WINDOW_S)) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
 def slow(cluster: Cluster) -> Iterator[Cluster]:
     """Two gateways whose own model takes its time: the one that retries are answered by."""
-    yield from gateways(cluster, 2, MODEL="script:deltas=60&delay_ms=10")
+    with more_gateways(cluster, MODEL="script:deltas=60&delay_ms=10") as one:
+        yield one
 
 
 async def request_of(kind: str, http: httpx.AsyncClient, text: str, model: str) -> dict[str, Any]:
