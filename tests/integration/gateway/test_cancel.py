@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from tests.client import errors_of, text_of
-from tests.cluster import RESUMABLE, Cluster, Reading, begin, resume
+from tests.cluster import RESUMABLE, Cluster, Reading, begin, more_gateways, resume
 from tests.processes import running
 from tests.stack import JWT_SECRET, gateway_service
 from tests.turns import (
@@ -22,6 +22,7 @@ from tests.turns import (
     create,
     ended,
     following,
+    journalled,
     kinds,
     model_hung_up_on,
     stored,
@@ -222,6 +223,22 @@ async def test_the_turn_of_another_owner_is_not_found_and_goes_on(cluster: Clust
                 await answer.read()
     assert answer.delta_count == 40
     assert (await ended(cluster, answer.turn_id, owner="alice"))["state"] == "completed"
+
+
+async def test_a_long_lease_makes_no_slow_stop(cluster: Cluster) -> None:
+    """However rarely others need to hear of a gateway, it listens every second."""
+    with more_gateways(cluster, LEASE_S="60") as rare:
+        async with (
+            rare.client(0).http as here,
+            rare.client(1).http as there,
+            asking(here, create(unique("Say something"), SILENT)) as answer,
+        ):
+            await answer.read(events=3)
+            await journalled(cluster, answer.turn_id, 3)
+            async with asyncio.timeout(4):
+                response = await cancel(there, answer.turn_id)
+                await answer.read()
+    assert response.json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
 async def cancel_turn(request: HttpRequest, turn_id: str) -> ASGIResponse:
     """Stop a turn, wherever it runs, and keep what it has said; say how it stands then. Safe to repeat.
 
-    202 if it has not come to its end within the time that a call to the store may take.
+    202 if it has not come to its end within the time that a call to the store may take, or, where another
+    gateway runs it, within the time of a lease.
     """
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)

@@ -22,7 +22,9 @@ from bobbin_protocol.store.gateways import ClaimedTurn, ClaimTurns, RenewLease, 
 log = structlog.get_logger()
 
 _RENEWALS = 5
-"""In the time that a lease lasts."""
+"""In the time that a lease lasts, at least."""
+_LONGEST_PAUSE_S = 1.0
+"""Between renewals: they also tell which turns are to be stopped."""
 _MOST_CLAIMS = 20
 
 
@@ -66,7 +68,7 @@ class Lease:
         """Renew and claim; for ever."""
         while True:
             if not (await self.renew() and self._may_claim() and await self._claim(take_over)):
-                await asyncio.sleep(self._lease_s / _RENEWALS)
+                await asyncio.sleep(min(self._lease_s / _RENEWALS, _LONGEST_PAUSE_S))
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
