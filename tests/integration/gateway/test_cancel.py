@@ -11,7 +11,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.client import errors_of, text_of
+from tests.client import Client, errors_of, text_of
 from tests.cluster import RESUMABLE, Cluster, Reading, begin, more_gateways, resume
 from tests.processes import running
 from tests.stack import JWT_SECRET, gateway_service
@@ -223,6 +223,26 @@ async def test_the_turn_of_another_owner_is_not_found_and_goes_on(cluster: Clust
                 await answer.read()
     assert answer.delta_count == 40
     assert (await ended(cluster, answer.turn_id, owner="alice"))["state"] == "completed"
+
+
+@WHERE
+@pytest.mark.parametrize("model", [SPEAKS, SILENT], ids=["speaking", "silent"])
+async def test_a_thread_that_is_deleted_needs_no_answer_any_more(
+    cluster: Cluster, where: int, model: str
+) -> None:
+    text = unique("A story")
+    async with (
+        cluster.client(0).http as here,
+        cluster.client(where).http as there,
+        asking(here, create(text, model)) as answer,
+    ):
+        await answer.read(events=3)
+        await journalled(cluster, answer.turn_id, 3)
+        await Client(there).call("threads.delete", thread_id=answer.thread_id)
+        async with asyncio.timeout(5):
+            await answer.read()
+    assert errors_of(answer.events) == []
+    await model_hung_up_on(cluster, text)
 
 
 async def test_a_long_lease_makes_no_slow_stop(cluster: Cluster) -> None:

@@ -68,10 +68,7 @@ async def _cancel(gateway: Gateway, owner_id: str, turn_id: str) -> TurnRecord:
     if running := gateway.engine.turns.get(owner_id, turn_id):
         await gateway.engine.interrupt(running)
         return await gateway.store.get_turn(owner_id, turn_id)
-    record = await gateway.store.cancel_turn(owner_id, turn_id)
-    if record.state != "running":
-        return record
-    return await gateway.engine.ended_elsewhere(owner_id, turn_id)
+    return await gateway.engine.interrupt_elsewhere(owner_id, turn_id)
 
 
 def _after(request: HttpRequest, turn_id: str) -> int:

@@ -202,8 +202,7 @@ class Beginnings:
             await self._engine.interrupt(running)
             return
         with suppress(StoreRefused, StoreUnavailable):
-            await self._store.cancel_turn(owner_id, turn_id)
-            await self._engine.ended_elsewhere(owner_id, turn_id)
+            await self._engine.interrupt_elsewhere(owner_id, turn_id)
 
     def _lock(self, request: TurnRequest) -> asyncio.Lock:
         return self._locks.setdefault((request.owner_id, request.thread_id), asyncio.Lock())

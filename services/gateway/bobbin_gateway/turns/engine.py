@@ -160,9 +160,18 @@ class TurnEngine:
         self.watcher.hurry()
 
     async def interrupt_thread(self, owner_id: str, thread_id: str) -> None:
-        """End the turn that runs in the thread here, if any, and wait until its answer is stored."""
+        """End the turn that runs in the thread, if any, wherever it runs; wait until its answer is stored.
+
+        Raises:
+            StoreRefused: No such thread.
+            StoreUnavailable: The store cannot be reached.
+        """
         if running := self.turns.in_thread(owner_id, thread_id):
             await self.interrupt(running)
+            return
+        page = await self._store.list_items(owner_id, thread_id, 1, "desc", None)
+        if page.running_turn_id is not None:
+            await self.interrupt_elsewhere(owner_id, page.running_turn_id)
 
     async def interrupt(self, running: RunningTurn) -> None:
         """End a turn because something else is wanted in its thread; wait until its answer is stored."""
@@ -170,11 +179,16 @@ class TurnEngine:
         if running.task is not None:
             await asyncio.wait([running.task], timeout=self._settings.store_timeout_s)
 
-    async def ended_elsewhere(self, owner_id: str, turn_id: str) -> TurnRecord:
-        """Wait for the end of a turn that another gateway runs and has been asked to stop."""
+    async def interrupt_elsewhere(self, owner_id: str, turn_id: str) -> TurnRecord:
+        """The same for a turn that another gateway runs; how it stands then, or after a while.
+
+        Raises:
+            StoreRefused: No such turn.
+            StoreUnavailable: The store cannot be reached.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.lease_s
-        record = await self._store.get_turn(owner_id, turn_id)
+        record = await self._store.cancel_turn(owner_id, turn_id)
         while record.state == "running" and clock() < deadline:
             await asyncio.sleep(_PAUSE_S)
             record = await self._store.get_turn(owner_id, turn_id)
