@@ -27,7 +27,7 @@ from tests.client import (
     text_of,
     thread_id_of,
 )
-from tests.cluster import Cluster, Reading, begin, resume
+from tests.cluster import RESUMABLE, Cluster, Reading, begin, resume
 from tests.feeds import listening
 from tests.model import model_service
 from tests.postgres import readable_folder
@@ -352,18 +352,27 @@ async def test_agents_wait_while_the_journal_is_full() -> None:
         assert len(answers[0]) == 400_000
 
 
-async def test_an_answer_that_the_store_refuses_ends_all_the_same() -> None:
-    """It is said, and the thread can be used again; it is not tried for ever."""
-    async with fragile(1, MAX_OUTPUT_BYTES="40000000", LEASE_S="1") as broken, AsyncExitStack() as stack:
+@pytest.mark.parametrize(("megabytes", "kept"), [(8, True), (24, False)])
+async def test_an_answer_that_the_store_refuses_ends_all_the_same(megabytes: int, *, kept: bool) -> None:
+    """Its items are stored if they can be, else that is said; the thread can be used again, others go on."""
+    settings = {"MAX_OUTPUT_BYTES": "100000000", "LEASE_S": "1"}
+    async with fragile(1, **settings) as broken, AsyncExitStack() as stack:
         http = await stack.enter_async_context(broken.cluster.client(0).http)
         tab = await stack.enter_async_context(listening(http))
-        seen = await Client(http).create("Too much", model="script:deltas=9000&size=1000")
-        assert [error["allow_retry"] for error in errors_of(seen)] == [True]
-        await tab.until(lambda now: bool(errors_of(now.of_thread(thread_id_of(seen)))), 20)
-        state, answers = await stored(broken.cluster, str(tab.heard[0].turn_id))
+        other = asyncio.create_task(Client(http).create("Other", model="script:deltas=50&delay_ms=50"))
+        chat, large = Client(http, RESUMABLE), f"script:deltas={megabytes * 200}&size=5000"
+        seen = await chat.create("Too much", model=large)
+        await tab.until(lambda now: len(now.of_thread(thread_id_of(seen))) >= len(seen) - 3, 20)
+        turn_id = next(str(one.turn_id) for one in tab.heard if one.thread_id == thread_id_of(seen))
+        async with asyncio.timeout(10):
+            while (await stored(broken.cluster, turn_id))[0] == "running":  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.1)
+        state, answers = await stored(broken.cluster, turn_id)
         again = await Client(http).say(thread_id_of(seen), "Again", model="script:text=here")
+        assert errors_of(await other) == []
         log = broken.cluster.gateways[0].log()
-    assert state == "failed"
-    assert answers == []
+    assert bool(errors_of(seen)) is not kept
+    assert (state, answers) == (("completed", [deltas_of(seen)]) if kept else ("failed", []))
     assert answers_of(again) == ["here"]
     assert log.count("refused by the store") <= 2
+    assert "journal not written" not in log

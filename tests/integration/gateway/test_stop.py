@@ -170,7 +170,10 @@ async def test_a_reader_that_never_reads_holds_up_nobody(stack: Stack) -> None:
                 "params": {"thread_id": thread_id, "input": message("All of it", model=LARGE)},
             }
             content = json.dumps(body).encode()
-            head = f"POST /chatkit HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n\r\n"
+            head = (
+                "POST /chatkit HTTP/1.1\r\nhost: localhost\r\nchatkit-resumable: 1\r\n"
+                f"content-length: {len(content)}\r\n\r\n"
+            )
             with socket.socket() as reader:
                 reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 reader.connect(("127.0.0.1", gateway.port))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import Outcome
@@ -48,7 +49,7 @@ async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadlin
                 running.lose()
             if refused.problem.code in _FINAL or wanted.error == _REFUSED:
                 return False
-            wanted = _without_content(wanted)
+            wanted = _with_less(wanted)
         except StoreUnavailable as error:
             if clock() + pause_s > deadline:
                 log.error("turn not saved", turn_id=turn.id, reason=str(error))
@@ -61,8 +62,13 @@ async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadlin
     return False
 
 
-def _without_content(wanted: FinishTurn) -> FinishTurn:
-    """At least the turn's end: whatever the store does not take of it, it would never take."""
+def _with_less(wanted: FinishTurn) -> FinishTurn:
+    """What the store does not take it never would: then the end without the journal, or without anything.
+
+    Who comes back for the rest of a turn that the journal lacks is told its items.
+    """
+    if wanted.journal:
+        return replace(wanted, journal=[])
     return FinishTurn(
         state="failed",
         error=_REFUSED,

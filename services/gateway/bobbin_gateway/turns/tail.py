@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from itertools import accumulate, takewhile
+from typing import Final, Protocol
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.turns.log import EventLog
 from bobbin_protocol.store.journal import JournalChunk, JournalEntry
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of events in one chunk, unless it is a single one."""
 
 
 class Writer(Protocol):
@@ -83,16 +87,26 @@ class Tail:
             self._writer.hurry()
 
     def entry(self) -> JournalEntry | None:
-        """What to write now: what was sent before and may not have arrived, else all that is new."""
+        """What to write now: what was sent before and may not have arrived, else what is new."""
         self.mark()
         if self._pending is None and (self.log.safe < self._end() or self._checkpoint is not self._noted):
+            last = self._last_that_fits()
             self._pending = JournalEntry(
                 owner_id=self.owner_id,
                 turn_id=self.turn_id,
-                chunk=self._chunk(self.log.safe, self._end()),
-                checkpoint=self._checkpoint,
+                chunk=self._chunk(self.log.safe, last),
+                checkpoint=self._checkpoint if last == self._end() else self._noted,
             )
         return self._pending
+
+    def _last_that_fits(self) -> int:
+        """The last event of the next chunk: one too large for the store would hold up those of all turns."""
+        first, end = self.log.safe, self._end()
+        if self._unsafe > MOST_BYTES:
+            sizes = accumulate(map(len, self.log.frames[first:end]))
+            fitting = sum(1 for _ in takewhile(MOST_BYTES.__ge__, sizes))
+            return min(end, first + max(1, fitting))
+        return end
 
     @property
     def has_silent_checkpoint(self) -> bool:

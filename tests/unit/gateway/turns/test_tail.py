@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bobbin_gateway.agent import Turn
-from bobbin_gateway.turns.tail import Tail
+from bobbin_gateway.turns.tail import MOST_BYTES, Tail
 from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.threads import ThreadMetadata
 
@@ -117,6 +117,30 @@ def test_an_agent_that_thinks_without_a_word_can_be_continued_too() -> None:
     assert tail.close() == [JournalChunk(first=2, last=2, data=b"b")]
     tail.confirm()
     assert tail.log.safe == 1
+
+
+@given(st.lists(st.integers(1, 2 * MOST_BYTES // 3), max_size=12), st.integers(0, 12))
+def test_what_has_grown_large_is_sent_in_pieces_and_the_checkpoint_with_the_last(
+    sizes: list[int], before: int
+) -> None:
+    turn, tail = tail_of(Ledger())
+    for number, size in enumerate(sizes):
+        if number == before:
+            turn.checkpoint = b"one"
+            tail.mark()
+        tail.append(b"x" * size)
+    chunks: list[JournalChunk] = []
+    checkpoints: list[bytes | None] = []
+    while entry := tail.entry():
+        chunks.append(entry.chunk)
+        checkpoints.append(entry.checkpoint)
+        tail.confirm()
+    end = min(len(sizes), before)
+    assert written(chunks) == b"".join(tail.log.frames[:end])
+    assert all(len(chunk.data) <= MOST_BYTES for chunk in chunks)
+    assert checkpoints[:-1] == [None] * (len(checkpoints) - 1)
+    if before < len(sizes):
+        assert checkpoints[-1] == b"one"
 
 
 @given(st.lists(st.sampled_from(["append", "send", "confirm"]), max_size=40))
