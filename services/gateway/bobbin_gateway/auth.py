@@ -52,6 +52,8 @@ class Origins:
             Unauthorized: It comes from another page.
         """
         origin = request.headers.get("origin")
+        if origin is None and request.headers.get("sec-fetch-site") == "cross-site":
+            raise Unauthorized("Another page may not load this")  # as an image, a script or the like
         if origin is None or origin in self._allowed:
             return
         if _split(origin).netloc != request.headers.get("host"):
