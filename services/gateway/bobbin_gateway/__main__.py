@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from math import ceil
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
@@ -15,6 +16,7 @@ from litestar import Litestar
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.logs import configure_logs
 from bobbin_gateway.settings import Settings
+from bobbin_gateway.turns.engine import STOPPING_S
 from bobbin_protocol.settings import BrokenSettings, read_settings
 
 
@@ -46,7 +48,7 @@ def main() -> None:
         websockets=False,
         backpressure=_MOST_STREAMS,
         respawn_failed_workers=True,
-        workers_kill_timeout=int(settings.shutdown_grace_s + _STOPPING_S),
+        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
         log_level=LogLevels.warning,
         process_name=None,
     ).serve()
@@ -66,8 +68,6 @@ def _check_port(host: str, port: int) -> None:
 
 _MOST_STREAMS = 65_536
 """Requests at once in one worker; granian counts an open stream as one."""
-_STOPPING_S = 10
-"""What storing the last answers may take after the grace period."""
 
 if __name__ == "__main__":
     main()

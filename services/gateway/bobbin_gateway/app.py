@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import cast
 
+import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 
@@ -27,6 +29,8 @@ from bobbin_gateway.store import open_store
 from bobbin_gateway.turns.beginning import Beginnings
 from bobbin_gateway.turns.engine import TurnEngine
 
+log = structlog.get_logger()
+
 
 def create_app(settings: Settings) -> Litestar:
     """The gateway as an ASGI application."""
@@ -43,7 +47,7 @@ def create_app(settings: Settings) -> Litestar:
                 agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
             )
             await engine.lease.renew()
-            going = tasks.create_task(engine.run(), name="engine")
+            going = tasks.create_task(_keep_up(engine), name="engine")
             stack.callback(going.cancel)
             limiting = limit_unacknowledged(settings.gateway_port, settings.send_timeout_s)
             listening = tasks.create_task(limiting, name="listening")
@@ -69,6 +73,15 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+
+
+async def _keep_up(engine: TurnEngine) -> None:
+    """Run what all turns need. Without it the process is of no use: it stops, and is started again."""
+    try:
+        await engine.run()
+    except Exception:
+        log.exception("the gateway cannot go on")
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

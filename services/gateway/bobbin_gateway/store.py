@@ -51,10 +51,15 @@ class StoreUnavailable(Exception):
 
 
 class Store:
-    """A client for one store. Every call is made in the name of one owner."""
+    """A client for one store: calls in the name of one owner, and the process's own, for turns of many.
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    The process's own have connections to themselves: whatever users do, its lease is renewed and its journal
+    written.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, own: aiohttp.ClientSession) -> None:
         self._session = session
+        self._own = own
 
     async def begin_turn(self, owner_id: str, begin: BeginTurn) -> BeginAnswer:
         """Open a turn, or find the one that the request has opened before; safe to repeat."""
@@ -62,7 +67,7 @@ class Store:
 
     async def finish_turn(self, owner_id: str, turn_id: str, finish: FinishTurn) -> TurnFinished:
         """Store a turn's outcome; safe to repeat."""
-        return await self._call(_TURN_FINISHED, owner_id, "POST", f"/v1/turns/{turn_id}/finish", finish)
+        return await self._call(_TURN_FINISHED, owner_id, "POST", _path("turns", turn_id, "finish"), finish)
 
     async def get_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
         """How a turn stands."""
@@ -174,12 +179,11 @@ class Store:
     ) -> tuple[bytes, int]:
         """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
         data = None if body is None else _encode(body)
+        session = self._own if owner_id is None else self._session
         headers = None if owner_id is None else {OWNER_HEADER: owner_id}
 
         async def send() -> tuple[bytes, int]:
-            async with self._session.request(
-                method, path, params=query, data=data, headers=headers
-            ) as response:
+            async with session.request(method, path, params=query, data=data, headers=headers) as response:
                 return await response.read(), response.status
 
         try:
@@ -204,15 +208,19 @@ def _refusal(status: int, content: bytes, call: str) -> Exception:
 @asynccontextmanager
 async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[Store]:
     """A store client whose connections live as long as the block."""
-    async with aiohttp.ClientSession(
-        base_url=url,
-        headers={"Authorization": f"Bearer {token}", "Content-Type": MSGPACK, "Accept": MSGPACK},
-        timeout=aiohttp.ClientTimeout(total=timeout_s),
-        connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=30),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
-    ) as session:
-        yield Store(session)
+
+    def session(most_connections: int) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": MSGPACK, "Accept": MSGPACK},
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            connector=aiohttp.TCPConnector(limit=most_connections, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
+        )
+
+    async with session(_MOST_CONNECTIONS) as users, session(_MOST_OWN_CONNECTIONS) as own:
+        yield Store(users, own)
     await asyncio.sleep(0)  # aiohttp: lets the transports of closed connections go
 
 
@@ -229,6 +237,8 @@ def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str,
     return query
 
 
+_MOST_CONNECTIONS = 32
+_MOST_OWN_CONNECTIONS = 8
 _OK = 200
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})

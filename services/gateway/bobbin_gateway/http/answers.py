@@ -65,7 +65,7 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> b
         case ThreadsDeleteReq(params=params):
             await gateway.engine.interrupt_thread(owner_id, params.thread_id)
             await store.delete_thread(owner_id, params.thread_id)
-            gateway.engine.watcher.hurry()
+            gateway.engine.watcher.hurry(owner_id)
             return _EMPTY
         case ItemsFeedbackReq(params=params):
             feedback = NewFeedback(item_ids=params.item_ids, kind=params.kind)

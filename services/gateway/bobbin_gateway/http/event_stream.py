@@ -80,19 +80,27 @@ class LaterStream:
         leave = _Leaving(beginning)
         gone = asyncio.create_task(call_when_gone(receive, leave))
         try:
-            await start(send, await self._likely_turn_id(beginning))
-            while not beginning.done():
-                await send_in_time(send, PING, self._settings)
-                await asyncio.wait([beginning], timeout=self._settings.keepalive_s)
-            if not beginning.cancelled():
-                leave.reader = beginning.result()
-                await _send_all(leave.reader, send, self._settings)
-        except (StoreRefused, StoreUnavailable, Draining) as error:
-            await send_in_time(send, encode_event(encode_json(refusal_event(error))), self._settings)
-            await end(send)
+            await self._serve(beginning, leave, send)
+        except TimeoutError:
+            log.info("reader left behind", turn_id=self._turn_id)
         finally:
             await _settle(beginning)
             gone.cancel()
+
+    async def _serve(self, beginning: asyncio.Task[TurnReader], leave: _Leaving, send: Send) -> None:
+        await start(send, await self._likely_turn_id(beginning))
+        while not beginning.done():
+            await send_in_time(send, PING, self._settings)
+            await asyncio.wait([beginning], timeout=self._settings.keepalive_s)
+        if beginning.cancelled():
+            return
+        try:
+            reader = beginning.result()
+        except (StoreRefused, StoreUnavailable, Draining) as error:
+            await send_in_time(send, encode_event(encode_json(refusal_event(error))), self._settings)
+            await end(send, self._settings)
+        else:
+            await _send_all(leave.taking(reader), send, self._settings)
 
     async def _likely_turn_id(self, beginning: asyncio.Task[TurnReader]) -> str | None:
         """The turn's id, as far as it is known before the first keep-alive is due."""
@@ -109,12 +117,21 @@ class _Leaving:
 
     def __init__(self, beginning: asyncio.Task[TurnReader]) -> None:
         self._beginning = beginning
-        self.reader: TurnReader | None = None
+        self._reader: TurnReader | None = None
+        self._gone = False
 
     def __call__(self) -> None:
+        self._gone = True
         self._beginning.cancel()
-        if self.reader is not None:
-            self.reader.stop()
+        if self._reader is not None:
+            self._reader.stop()
+
+    def taking(self, reader: TurnReader) -> TurnReader:
+        """What has begun; it is not read if the client has left by now."""
+        self._reader = reader
+        if self._gone:
+            reader.stop()
+        return reader
 
 
 async def _settle(beginning: asyncio.Task[TurnReader]) -> None:
@@ -153,16 +170,21 @@ async def call_when_gone(receive: Receive, callback: Callable[[], object]) -> No
 
 async def _send_all(reader: TurnReader, send: Send, settings: Settings) -> None:
     try:
-        while (frames := await reader.read()) is not None:
+        while (frames := await _read(reader)) is not None:
             await send_in_time(send, frames or PING, settings)
         if reader.farewell:
             await send_in_time(send, reader.farewell, settings)
-        await end(send)
+        await end(send, settings)
     except TimeoutError:
         log.info("reader left behind", turn_id=reader.turn_id)
+
+
+async def _read(reader: TurnReader) -> bytes | None:
+    try:
+        return await reader.read()
     except (StoreRefused, StoreUnavailable, Draining) as error:
         log.info("reader lost its turn", turn_id=reader.turn_id, reason=str(error))
-        await end(send)
+        return None
 
 
 async def send_in_time(send: Send, body: bytes, settings: Settings) -> None:
@@ -175,6 +197,11 @@ async def send_in_time(send: Send, body: bytes, settings: Settings) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def end(send: Send) -> None:
-    """End a stream of events."""
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+async def end(send: Send, settings: Settings) -> None:
+    """End a stream of events.
+
+    Raises:
+        TimeoutError: The client does not read.
+    """
+    async with asyncio.timeout(settings.send_timeout_s):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -7,6 +7,7 @@ in all that runs, so that it can come back to any gateway.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from litestar import get
@@ -16,6 +17,7 @@ from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.event_stream import call_when_gone, end, send_in_time, start
 from bobbin_gateway.http.paths import checked_id
+from bobbin_gateway.store import StoreUnavailable
 from bobbin_gateway.turns.feed import Cursor, Feed
 from bobbin_protocol.sse import PING
 
@@ -35,14 +37,16 @@ async def thread_events(request: HttpRequest, thread_id: str) -> ASGIApp:
     """The same for one thread. 404 if there is no such thread."""
     gateway = gateway_of(request)
     owner_id = await gateway.authenticator.owner_of(request)
-    await gateway.store.get_thread(owner_id, checked_id(thread_id))
+    with suppress(StoreUnavailable):  # the feed waits for the store
+        await gateway.store.list_items(owner_id, checked_id(thread_id), 1, "desc", None)
     return await _stream(gateway, owner_id, thread_id, request)
 
 
 async def _stream(gateway: Gateway, owner_id: str, thread_id: str | None, request: HttpRequest) -> FeedStream:
     text = request.headers.get("last-event-id") or request.query_params.get("after") or ""
     feed = Feed(gateway.engine, gateway.store, owner_id, thread_id, Cursor.parse(text))
-    await feed.open()
+    with suppress(StoreUnavailable):
+        await feed.open()
     return FeedStream(gateway, feed)
 
 
@@ -73,11 +77,11 @@ class FeedStream:
         stopped = asyncio.create_task(self._gateway.engine.stopped.wait())
         try:
             await asyncio.wait([feeding, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if not feeding.done():
-                await end(send)
         finally:
             for task in (feeding, gone, stopped):
                 task.cancel()
             await asyncio.wait([feeding])
         if not feeding.cancelled():
             feeding.result()
+        with suppress(TimeoutError):
+            await end(send, settings)

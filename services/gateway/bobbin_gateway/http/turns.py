@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
-from bobbin_gateway.http.event_stream import TURN_ID_HEADER, TurnStream
+from bobbin_gateway.http.event_stream import TURN_ID_HEADER, LaterStream, TurnStream
 from bobbin_gateway.http.paths import checked_id
+from bobbin_gateway.store import StoreUnavailable
+from bobbin_gateway.turns.source import TurnReader
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.turns import TurnRecord, TurnState
 from bobbin_protocol.wire import Wire, encode_json
@@ -34,7 +39,12 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
     owner_id = await gateway.authenticator.owner_of(request)
     checked_id(turn_id)
     after = _after(request, turn_id)
-    source = await gateway.engine.readers.come_back(owner_id, turn_id, after)
+    try:
+        source = await gateway.engine.readers.come_back(owner_id, turn_id, after)
+    except StoreUnavailable:  # a browser would take an error for the end of the turn
+        return LaterStream(
+            turn_id, partial(_come_back_later, gateway, owner_id, turn_id, after), gateway.settings
+        )
     position = source.position(after)
     if position is None or (source.log.ended and position >= len(source.log.frames)):
         source.leave()
@@ -43,6 +53,22 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
         return ASGIResponse(status_code=204, headers={TURN_ID_HEADER.decode(): turn_id})
     reader = gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
     return TurnStream(reader, gateway.settings)
+
+
+async def _come_back_later(gateway: Gateway, owner_id: str, turn_id: str, after: int) -> TurnReader:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + gateway.settings.begin_retry_s
+    while True:
+        try:
+            source = await gateway.engine.readers.come_back(owner_id, turn_id, after)
+        except StoreUnavailable:
+            if clock() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            position = source.position(after)
+            position = len(source.log.frames) if position is None else position
+            return gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
 
 
 @post("/chatkit/turns/{turn_id:str}/cancel", status_code=200)
@@ -82,5 +108,6 @@ def _after(request: HttpRequest, turn_id: str) -> int:
     return int(number)
 
 
+_PAUSE_S = 0.5
 _AFTER = "Last-Event-ID"
 _DIGITS = 15

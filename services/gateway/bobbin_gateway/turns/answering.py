@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import structlog
 
@@ -26,17 +26,18 @@ from bobbin_protocol.events import ThreadStreamEvent
 
 log = structlog.get_logger()
 
+Answering: TypeAlias = Callable[[], AsyncIterator[ThreadStreamEvent]]
+"""Begins an agent's answer."""
+
 _PATIENCE_S = 5.0
 """How long an agent that was told to stop may still tidy up. It is anyone's code, and may not listen."""
 
 
-async def answer(
-    events: AsyncIterator[ThreadStreamEvent], running: RunningTurn, journal: Journal, settings: Settings
-) -> Outcome:
+async def answer(answering: Answering, running: RunningTurn, journal: Journal, settings: Settings) -> Outcome:
     """Take in what the agent says until it is done, fails, breaks a limit, or someone stops the turn."""
     silence = Watchdog(settings.first_token_timeout_s, partial(running.stop, SILENT))
     end = asyncio.get_running_loop().call_later(settings.turn_timeout_s, running.stop, TOO_LONG)
-    listening = asyncio.create_task(_listen(events, running, journal, silence, settings))
+    listening = asyncio.create_task(_listen(answering, running, journal, silence, settings))
     try:
         await asyncio.wait([listening, running.stopped], return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
@@ -50,12 +51,13 @@ async def answer(
 
 
 async def _listen(
-    events: AsyncIterator[ThreadStreamEvent],
+    answering: Answering,
     running: RunningTurn,
     journal: Journal,
     silence: Watchdog,
     settings: Settings,
 ) -> None:
+    events = answering()
     async with _closing(events):
         async for event in events:
             if running.stopped.done():

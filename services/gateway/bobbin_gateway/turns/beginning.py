@@ -164,7 +164,11 @@ class Beginnings:
             raise
         match answer:
             case TurnBegun():
-                return self._started(request, answer, gateway_id)
+                try:
+                    return self._started(request, answer, gateway_id)
+                except Exception:
+                    self.give_up(request)
+                    raise
             case TurnJoined(turn_id=turn_id):
                 engine.lease.begun(request.turn_id)
                 return await engine.readers.join(
@@ -191,10 +195,10 @@ class Beginnings:
     async def _wait_for(self, owner_id: str, turn_id: str, wait_s: float) -> None:
         """Wait for the end of the turn in the way; if it runs elsewhere, for a moment."""
         running = self._engine.turns.get(owner_id, turn_id)
-        if running is None or running.task is None:
+        if running is None:
             await asyncio.sleep(_PAUSE_S)
         else:
-            await asyncio.wait([running.task], timeout=wait_s)
+            await running.ends_within(wait_s)
 
     async def _interrupt(self, owner_id: str, turn_id: str) -> None:
         """Bring about the end of the turn in the way; the next attempt shows whether it came."""

@@ -46,7 +46,7 @@ class Desertion:
         if noted and running.readers == 0:
             running.deserted = None  # the store knows, also of those who join the turn elsewhere
         pause_s, read_elsewhere = self._grace_s, False
-        while not await _ended(running, pause_s):
+        while not await running.ends_within(pause_s):
             if running.readers or running.outlives_readers or running.losses > loss:
                 return
             read_elsewhere = noted and await self._is_read_elsewhere(running, otherwise=read_elsewhere)
@@ -73,9 +73,3 @@ class Desertion:
             log.warning("readers not known", turn_id=running.turn_id, reason=str(error))
             return otherwise
         return not record.cancel_requested
-
-
-async def _ended(running: RunningTurn, within_s: float) -> bool:
-    assert running.task is not None  # noqa: S101 (it has had a reader)
-    done, _ = await asyncio.wait([running.task], timeout=within_s)
-    return bool(done)

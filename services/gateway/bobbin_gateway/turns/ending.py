@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -29,8 +30,16 @@ _FINAL = frozenset({"lease_lost", "not_found", "conflict"})
 _REFUSED = "what was said could not be stored"
 
 
-async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadline: float) -> bool:
-    """Store the outcome; while the store is away, try again until the deadline (on the loop's clock).
+async def finish(
+    store: Store, running: RunningTurn, ending: Outcome, *, deadline: Callable[[], float]
+) -> bool:
+    """Store the outcome; while the store is away, try again until the deadline.
+
+    Args:
+        store: Where.
+        running: The turn.
+        ending: How it ended.
+        deadline: When that is, on the loop's clock; it may come nearer meanwhile.
 
     Returns:
         Whether it is stored with all that was said. If not because it is another gateway's turn by now,
@@ -51,7 +60,7 @@ async def finish(store: Store, running: RunningTurn, ending: Outcome, *, deadlin
                 return False
             wanted = _with_less(wanted)
         except StoreUnavailable as error:
-            if clock() + pause_s > deadline:
+            if clock() + pause_s > deadline():
                 log.error("turn not saved", turn_id=turn.id, reason=str(error))
                 return False
             log.warning("store away, will try again", turn_id=turn.id, reason=str(error))

@@ -11,7 +11,8 @@ gateway's. What was said until then is kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from functools import partial
+from math import inf
 
 import msgspec
 import structlog
@@ -20,7 +21,7 @@ from bobbin_gateway.agent import Agent, ContinuingAgent, TitlingAgent, Turn
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
 from bobbin_gateway.turns import outcome
-from bobbin_gateway.turns.answering import answer
+from bobbin_gateway.turns.answering import Answering, answer
 from bobbin_gateway.turns.desertion import Desertion
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
@@ -33,12 +34,17 @@ from bobbin_gateway.turns.running import RunningTurn
 from bobbin_gateway.turns.tail import Tail
 from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
-from bobbin_protocol.events import ThreadItemDoneEvent, ThreadStreamEvent
+from bobbin_protocol.events import ThreadItemDoneEvent
 from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, thread_item_of
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
 
 log = structlog.get_logger()
+
+STOPPING_S = 10.0
+"""What a process that stops may take after the grace period: to hand over, and to store the last answers."""
+_HAND_OVER_S = 2.0
+_PAUSE_S = 0.1
 
 
 class TurnEngine:
@@ -74,6 +80,8 @@ class TurnEngine:
         """How many do (`turns.beginning`)."""
         self.out_of_time = False
         """Whether they may no more."""
+        self._last_moment = inf
+        """When (on the loop's clock) a process that stops must be done."""
 
     async def run(self) -> None:
         """Journal, lease and watcher; for ever."""
@@ -117,8 +125,8 @@ class TurnEngine:
         )
         running = self._prepare(turn, gateway_id)
         running.open(created=created, said=ThreadItemDoneEvent(item=message) if said else None)
-        self._launch(running, None)
-        self.watcher.hurry()
+        self._launch(running, partial(self._agent.respond, turn))
+        self.watcher.hurry(owner_id)
         return running
 
     def take_over(self, claimed: ClaimedTurn) -> None:
@@ -133,31 +141,31 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
-        events = None
+        answering: Answering = partial(self._agent.respond, turn)
         if claimed.checkpoint is None or not isinstance(self._agent, ContinuingAgent):
             running.stop(outcome.CANCELLED if claimed.cancel_requested else outcome.ORPHANED)
         elif claimed.cancel_requested or claimed.state != "running":
             running.stop(outcome.CANCELLED)
-            self._tasks.create_task(self._agent.abandon(claimed.checkpoint))
+            self._tasks.create_task(_abandon(self._agent, turn, claimed.checkpoint))
         else:
             turn.checkpoint = claimed.checkpoint
             running.tail.mark()
-            events = self._agent.resume(turn, running.items.items(), claimed.checkpoint)
-        self._launch(running, events)
+            answering = partial(self._agent.resume, turn, running.items.items(), claimed.checkpoint)
+        self._launch(running, answering)
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
         tail = Tail(turn, gateway_id, self.journal)
         return RunningTurn(turn, tail, self._settings.max_output_bytes, self._desertion.lost)
 
-    def _launch(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
+    def _launch(self, running: RunningTurn, answering: Answering) -> None:
         self.turns.add(running)
-        running.task = self._tasks.create_task(self._run(running, events), name=running.turn_id)
+        self._tasks.create_task(self._run(running, answering), name=running.turn_id)
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
         """The user has given the thread a name: tell the turn that runs in it, and those who watch."""
         if running := self.turns.in_thread(owner_id, thread_id):
             running.rename(title)
-        self.watcher.hurry()
+        self.watcher.hurry(owner_id)
 
     async def interrupt_thread(self, owner_id: str, thread_id: str) -> None:
         """End the turn that runs in the thread, if any, wherever it runs; wait until its answer is stored.
@@ -176,8 +184,7 @@ class TurnEngine:
     async def interrupt(self, running: RunningTurn) -> None:
         """End a turn because something else is wanted in its thread; wait until its answer is stored."""
         running.stop(outcome.CANCELLED)
-        if running.task is not None:
-            await asyncio.wait([running.task], timeout=self._settings.store_timeout_s)
+        await running.ends_within(self._settings.store_timeout_s)
 
     async def interrupt_elsewhere(self, owner_id: str, turn_id: str) -> TurnRecord:
         """The same for a turn that another gateway runs; how it stands then, or after a while.
@@ -206,7 +213,8 @@ class TurnEngine:
         self.lease.stop_claiming()
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.shutdown_grace_s
-        while self._tasks_of_turns() or self.beginning:
+        self._last_moment = min(self._last_moment, deadline + STOPPING_S - _HAND_OVER_S)
+        while self.turns.all() or self.beginning:
             if clock() < deadline:
                 await self._some_progress(deadline - clock())
                 continue
@@ -219,36 +227,34 @@ class TurnEngine:
         self.watcher.close()
 
     async def _some_progress(self, timeout_s: float) -> None:
-        """Wait until turns have ended; or for a moment, as long as turns may begin."""
-        pause_s = _PAUSE_S if self.beginning else timeout_s
-        if tasks := self._tasks_of_turns():
-            await asyncio.wait(tasks, timeout=pause_s)
+        """Wait until a turn has ended; or for a moment, as long as turns may begin."""
+        pause_s = min(_PAUSE_S, timeout_s) if self.beginning else timeout_s
+        if turns := self.turns.all():
+            await turns[0].ends_within(pause_s)
         else:
             await asyncio.sleep(pause_s)
-
-    def _tasks_of_turns(self) -> list[asyncio.Task[None]]:
-        return [running.task for running in self.turns.all() if running.task is not None]
 
     async def _hand_over(self) -> None:
         """Release those turns that another gateway can go on with, with all that they have said."""
         going = [running for running in self.turns.all() if running.turn.checkpoint is not None]
         if not going:
             return
-        await self.journal.flush()
+        await self.journal.flush(_HAND_OVER_S)
         for running in going:
             running.lose()
             self.lease.release(running.turn.owner_id, running.turn_id)
-        await asyncio.wait([running.task for running in going if running.task is not None])
+        for running in going:
+            await running.ends_within(_HAND_OVER_S)
         await self.lease.renew()
 
-    async def _run(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> None:
+    async def _run(self, running: RunningTurn, answering: Answering) -> None:
         turn, last_word = running.turn, None
         try:
-            ending = await self._answer(running, events)
+            ending = await self._answer(running, answering)
             _log_ending(turn, ending)
             if not running.lost and ending.error is not None:
                 running.tell(ending.error)
-            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline()):
+            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline):
                 last_word = outcome.LOST.error if running.lost else outcome.UNSAVED
         except Exception:  # a bug of ours must not end the other turns of the process
             log.exception("turn lost", turn_id=turn.id)
@@ -260,7 +266,7 @@ class TurnEngine:
     def _deadline(self) -> float:
         """Until when (on the loop's clock) a finished turn waits for a store that is away."""
         since = self.journal.away_since or asyncio.get_running_loop().time()
-        return since + self._settings.store_retry_s
+        return min(since + self._settings.store_retry_s, self._last_moment)
 
     def _forget(self, running: RunningTurn, *, stored: bool) -> None:
         self.turns.remove(running)
@@ -269,26 +275,30 @@ class TurnEngine:
             running.log.secure(len(running.log.frames))
         elif not running.lost:
             self.lease.release(running.turn.owner_id, running.turn_id)  # whoever claims it ends it
-        self.watcher.hurry()
+        self.watcher.hurry(running.turn.owner_id)
 
-    async def _answer(self, running: RunningTurn, events: AsyncIterator[ThreadStreamEvent] | None) -> Outcome:
+    async def _answer(self, running: RunningTurn, answering: Answering) -> Outcome:
         """Let the agent answer, finish what it left unfinished, name the thread."""
         naming = Naming(self._titling_agent, running.turn)
         try:
             if running.stopped.done():
                 ending = running.stopped.result()
             else:
-                events = events or self._agent.respond(running.turn)
-                ending = await answer(events, running, self.journal, self._settings)
+                ending = await answer(answering, running, self.journal, self._settings)
             running.settle()
             if running.turn.thread.title is None:
-                running.suggest(await naming.title(self._settings.title_wait_s))
+                wait_s = self._settings.title_wait_s if ending is outcome.COMPLETED else 0
+                running.suggest(await naming.title(wait_s))
         finally:
             naming.cancel()
         return ending
 
 
-_PAUSE_S = 0.1
+async def _abandon(agent: ContinuingAgent, turn: Turn, checkpoint: bytes) -> None:
+    try:
+        await agent.abandon(checkpoint)
+    except Exception:  # it is anyone's code, and must not end the other turns of the process
+        log.exception("agent cannot abandon", turn_id=turn.id)
 
 
 def _known_items(items: list[StoredItem]) -> list[ThreadItem]:

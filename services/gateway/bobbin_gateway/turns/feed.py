@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.engine import TurnEngine
+from bobbin_gateway.turns.frames import json_of
 from bobbin_gateway.turns.outcome import Draining
 from bobbin_gateway.turns.source import TurnReader
 from bobbin_gateway.turns.watcher import WatchedFeed
@@ -27,11 +28,11 @@ log = structlog.get_logger()
 _WAITING = 256
 """Messages that wait for a slow reader; then the feed waits for it."""
 _RESET = b'{"event":{"type":"feed.reset"}}'
-_DATA = b"data: "
-_END = b"\n\n"
-
-
-_CURSOR = re.compile(r"[0-9._]*(~trn_[0-9a-f]{1,32}:[0-9]{1,15})*")
+_MOST_TURNS = 100
+"""That a cursor names: it travels in a header."""
+_LOST = "lost"
+"""The cursor of a reader of more turns than that: who comes back with it loads again what they show."""
+_CURSOR = re.compile(r"[0-9._]*(~[A-Za-z0-9_.:\-]{1,128}:[0-9]{1,15})*")
 """The positions are the store's: it looks at them more closely."""
 _PAUSE_S = 1.0
 """Before looking again for a turn when the store is away."""
@@ -42,9 +43,13 @@ _PATIENCE_S = 5.0
 class Cursor:
     """How far a reader is: after which change, and in which turn after which event."""
 
-    def __init__(self, position: str | None = None, turns: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, position: str | None = None, turns: dict[str, int] | None = None, *, lost: bool = False
+    ) -> None:
         self.position = position
         self.turns = turns or {}
+        self.lost = lost
+        """Whether that cannot be told."""
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -53,13 +58,17 @@ class Cursor:
         Raises:
             InvalidRequest: It did not.
         """
+        if text == _LOST or text.count("~") > _MOST_TURNS:
+            return cls(lost=True)
         if not _CURSOR.fullmatch(text):
             raise InvalidRequest("This is no position of a feed", "Last-Event-ID")
         position, *turns = text.split("~")
-        pairs = (turn.split(":") for turn in turns)
-        return cls(position or None, {turn_id: int(number) for turn_id, number in pairs})
+        pairs = (turn.rpartition(":") for turn in turns)
+        return cls(position or None, {turn_id: int(number) for turn_id, _, number in pairs})
 
     def __str__(self) -> str:
+        if len(self.turns) > _MOST_TURNS:
+            return _LOST
         return "~".join([self.position or "", *(f"{turn}:{number}" for turn, number in self.turns.items())])
 
 
@@ -83,12 +92,15 @@ class Feed:
         self._store = store
         self._owner_id = owner_id
         self._cursor = cursor
-        self._watched = WatchedFeed(owner_id, thread_id, cursor.position)
+        self._watched = WatchedFeed(owner_id, thread_id, cursor.position, expired=cursor.lost)
+        self._is_open = False
         self._out: asyncio.Queue[_Message] = asyncio.Queue(_WAITING)
         self._turns = {turn_id: _Followed(told=number) for turn_id, number in cursor.turns.items()}
 
     async def open(self) -> None:
         """Look for the first time, alone: a position that is none must not disturb other readers.
+
+        To be followed by `run`, which opens the feed itself once the store can be reached.
 
         Raises:
             InvalidRequest: It is none.
@@ -100,6 +112,8 @@ class Feed:
         except StoreRefused as error:
             raise InvalidRequest("This is no position of a feed", "Last-Event-ID") from error
         self._watched.take(changes)
+        self._engine.watcher.add(self._watched)
+        self._is_open = True
 
     async def run(self, send: Callable[[bytes], Awaitable[None]], keepalive_s: float) -> None:
         """Send SSE blocks, those that are ready together in one piece; for ever.
@@ -107,7 +121,6 @@ class Feed:
         In silence comes the reader's position without data, so that it does not expire; or ``b""`` if there
         is none to give.
         """
-        self._engine.watcher.add(self._watched)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._collect(tasks))
@@ -141,6 +154,8 @@ class Feed:
 
     async def _collect(self, tasks: asyncio.TaskGroup) -> None:
         """Take in changes, and follow the turns that begin."""
+        while not self._is_open:
+            await self._open_when_possible()
         for turn_id, turn in self._turns.items():
             turn.task = tasks.create_task(self._follow(turn_id, turn))
         while True:
@@ -158,6 +173,16 @@ class Feed:
                     turn.task = tasks.create_task(self._follow(change.turn_id, turn))
             if not changes:  # the first look: from here on the reader can come back
                 await self._out.put(_Message(b"", self._watched.position))
+
+    async def _open_when_possible(self) -> None:
+        """A browser takes an error for the end of a feed, once and for all: so it gets a feed that waits."""
+        try:
+            await self.open()
+        except StoreUnavailable as error:
+            log.info("feed waits for the store", reason=str(error))
+            await asyncio.sleep(_PAUSE_S)
+        except InvalidRequest:
+            self._watched = WatchedFeed(self._owner_id, self._watched.thread_id, None, expired=True)
 
     async def _tell_what_came_before(self, change: Change) -> None:
         """Tell of the turn before a turn to its end, and the same before all that comes after that end."""
@@ -222,8 +247,11 @@ class _Followed:
 
 
 def _tell(frame: bytes, turn_id: str, thread_id: str) -> bytes:
-    event = frame.removeprefix(_DATA).removesuffix(_END)
-    return b'{"thread_id":"%b","turn_id":"%b","event":%b}' % (thread_id.encode(), turn_id.encode(), event)
+    return b'{"thread_id":"%b","turn_id":"%b","event":%b}' % (
+        thread_id.encode(),
+        turn_id.encode(),
+        json_of(frame),
+    )
 
 
 def _envelope(change: Change) -> bytes:

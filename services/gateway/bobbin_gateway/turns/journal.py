@@ -8,6 +8,7 @@ waits for may wait as long; when someone does, a flush that is due begins at onc
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -37,6 +38,7 @@ class Journal:
         self._waiting: list[Tail] = []
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._room = asyncio.Event()
         self.has_room = True
         """Whether the events that are not safe yet may become more."""
@@ -77,17 +79,20 @@ class Journal:
             self._work.clear()
             self._urgent.clear()
             began = clock()
-            if await self._flush():
+            if await self._flush() or not self._waiting:  # or nobody waits for the store any more
                 self.away_since, pause_s = None, _INTERVAL_S
             else:
                 self._note_outage(began)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             due = began + pause_s
 
-    async def flush(self) -> None:
-        """Write everything once, now."""
+    async def flush(self, wait_s: float) -> None:
+        """Write everything there is by now, if the store takes it within that time."""
         self._find_checkpoints()
-        await self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while self._waiting and await self._flush():
+                    pass
 
     async def find_checkpoints(self) -> None:
         """Write also where agents have come to without a word, soon; for ever."""
@@ -115,6 +120,10 @@ class Journal:
 
     async def _flush(self) -> bool:
         """Write what waits. Whether the store took it."""
+        async with self._flushing:  # what is on its way twice would be confirmed twice
+            return await self._write()
+
+    async def _write(self) -> bool:
         tails, entries = self._collect()
         by_gateway = {tail.gateway_id for tail in tails}
         taken = True

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 _RENEWALS = 5
 """In the time that a lease lasts, at least."""
+_PART = 4
+"""A renewal waits for this part of a lease: two may hang, with the pauses between them, before it lapses."""
 _LONGEST_PAUSE_S = 1.0
 """Between renewals: they also tell which turns are to be stopped."""
 _MOST_CLAIMS = 20
@@ -75,9 +77,10 @@ class Lease:
         gateway_id, released = self.gateway_id, list(self._released.values())
         wanted = RenewLease(lease_s=self._lease_s, released=released)
         try:
-            renewed = await self._store.renew_lease(gateway_id, wanted)
-        except (StoreUnavailable, StoreRefused) as error:
-            log.warning("lease not renewed", reason=str(error))
+            async with asyncio.timeout(self._lease_s / _PART):
+                renewed = await self._store.renew_lease(gateway_id, wanted)
+        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+            log.warning("lease not renewed", reason=str(error) or "no answer in time")
             self._reached_since = None
             return False
         if gateway_id != self.gateway_id:  # another call has found it dead
@@ -122,5 +125,8 @@ class Lease:
         for turn in claimed.turns:
             if turn.turn_id not in self._new_to_claim and not self._turns.runs(turn.turn_id):
                 log.warning("turn taken over", turn_id=turn.turn_id)
-                take_over(turn)
+                try:
+                    take_over(turn)
+                except Exception:  # one turn that cannot be brought back must not end all others
+                    log.exception("turn cannot be taken over", turn_id=turn.turn_id)
         return len(claimed.turns) == _MOST_CLAIMS

@@ -63,6 +63,8 @@ class Readers:
         if not remote.log.moved:
             return remote
         remote.leave()
+        if self.closed:
+            raise Draining
         return FinalSource(await self._store.turn_result(owner_id, turn_id))  # or there is none: it raises
 
     async def join(self, owner_id: str, turn_id: str, reader_id: str, *, resumable: bool) -> Source:

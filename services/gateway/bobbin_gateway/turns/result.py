@@ -35,7 +35,7 @@ class FinalSource:
 
     def position(self, after: int) -> int | None:
         """From the beginning, unless there is nothing left to tell."""
-        if after > self._event_count:
+        if after > self._event_count > 0:
             return None
         return len(self.log.frames) if after and after == self._event_count else 0
 

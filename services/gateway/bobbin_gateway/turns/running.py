@@ -65,7 +65,7 @@ class RunningTurn(NumberedSource):
         """Who was the last to come by sending their request again."""
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
-        self.task: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
         self.stored_thread = _snapshot(turn.thread)
@@ -143,6 +143,16 @@ class RunningTurn(NumberedSource):
             last_word: What to say to the readers, though it is not part of the turn: it could not be stored.
         """
         self.log.end(farewell=b"" if last_word is None else _frame(last_word), moved=self.lost)
+        self._ended.set()
+
+    async def ends_within(self, wait_s: float) -> bool:
+        """Wait until the turn is over here, stored or not; no longer than that."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def adopt(self, thread: ThreadMetadata) -> None:
         """Take in what the turn had said of its thread before it came here: the name it suggested."""

@@ -7,15 +7,11 @@ from typing import cast
 import msgspec
 
 from bobbin_gateway.store import Store
+from bobbin_gateway.turns.frames import events_of, frames_of
 from bobbin_gateway.turns.registry import RunningTurns
-from bobbin_gateway.turns.takeover import frames_of
-from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, UserMessageItem
 from bobbin_protocol.store.watch import Watch, WatchedTurn
-
-_DATA = b"data: "
-_decode = msgspec.json.Decoder(cast("type[ThreadStreamEvent]", ThreadStreamEvent)).decode
 
 
 class StandingItems:
@@ -43,8 +39,8 @@ class StandingItems:
         watch = Watch(turns=[WatchedTurn(owner_id=self._owner_id, turn_id=running_turn_id)])
         [progress] = (await self._store.watch(watch)).turns
         fold = ItemFold()
-        for frame in frames_of(progress.journal):
-            fold.apply(_decode(frame[len(_DATA) :]))
+        for event in events_of(frames_of(progress.journal)):
+            fold.apply(event)
         return _visible(fold)
 
 

@@ -6,12 +6,14 @@ While nothing is watched there are no calls.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
+from bobbin_gateway.turns.frames import frames_in
 from bobbin_gateway.turns.log import EventLog
 from bobbin_gateway.turns.outcome import SHUT_DOWN
 from bobbin_gateway.turns.source import NumberedSource
@@ -30,6 +32,8 @@ from bobbin_protocol.wire import encode_json
 
 log = structlog.get_logger()
 
+_LEAST_PAUSE_S = 0.025
+"""From look to look, however much happens."""
 _LONGEST_PAUSE_S = 2.0
 
 
@@ -84,19 +88,23 @@ class RemoteTurn(NumberedSource):
         position = len(self.log.frames)
         if chunk.first > position + 1 or chunk.last <= position:
             return  # what should stand before it has expired; or it is known
-        frames = chunk.data.split(_BETWEEN)
-        frames.pop()
-        for frame in frames[position + 1 - chunk.first :]:
-            self.log.append(frame + _BETWEEN)
+        for frame in frames_in(chunk)[position + 1 - chunk.first :]:
+            self.log.append(frame)
         self.log.secure(len(self.log.frames))
 
     def _end(self, event_count: int) -> None:
-        if len(self.log.frames) >= event_count:
+        if 0 < event_count <= len(self.log.frames):
             self.log.end()
-        elif self._looked_twice:  # it was never journalled, or the journal has expired
+        elif self._looked_twice or not event_count:  # never journalled, expired, or not one of our turns
             self.log.end(moved=True)
         else:
             self._looked_twice = True
+
+    def give_up(self, farewell: bytes) -> None:
+        """Look no more, though the turn goes on."""
+        self.log.end(farewell=farewell, moved=True)
+        self.found.set()
+        self._next_look.set()
 
     def enter(self, *, resumable: bool) -> None:
         """Count one more reader."""
@@ -110,18 +118,17 @@ class RemoteTurn(NumberedSource):
             self._unread(self)
 
 
-_BETWEEN = b"\n\n"
-"""Ends every frame, and stands nowhere within one."""
-
-
 class WatchedFeed:
     """What changes in an owner's threads, or in one of them, from `position` on."""
 
-    def __init__(self, owner_id: str, thread_id: str | None, position: str | None) -> None:
+    def __init__(
+        self, owner_id: str, thread_id: str | None, position: str | None, *, expired: bool = False
+    ) -> None:
         self.owner_id = owner_id
         self.thread_id = thread_id
         self.position = position
-        self.expired = False
+        self.expired = expired
+        """Whether something was missed: the reader must begin anew."""
         self._changes: list[Change] = []
         self._news = asyncio.Event()
 
@@ -165,6 +172,8 @@ class Watcher:
         self._interval_s = settings.watch_interval_s
         self._turns: dict[tuple[str, str], RemoteTurn] = {}
         self._feeds: dict[int, WatchedFeed] = {}
+        self._owners: Counter[str] = Counter()
+        """How many feeds each has."""
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
 
@@ -174,7 +183,7 @@ class Watcher:
         remote = self._turns.get(key)
         if remote is None or remote.log.ended:
             remote = self._turns[key] = RemoteTurn(owner_id, turn_id, self._forget)
-        self.hurry()
+        self._look_soon()
         return remote
 
     def _forget(self, remote: RemoteTurn) -> None:
@@ -185,36 +194,47 @@ class Watcher:
     def add(self, feed: WatchedFeed) -> None:
         """Watch for changes until `remove`."""
         self._feeds[id(feed)] = feed
-        self.hurry()
+        self._owners[feed.owner_id] += 1
+        self._look_soon()
 
     def remove(self, feed: WatchedFeed) -> None:
         """Watch no longer."""
-        self._feeds.pop(id(feed), None)
+        if self._feeds.pop(id(feed), None) is None:
+            return
+        self._owners[feed.owner_id] -= 1
+        if not self._owners[feed.owner_id]:
+            del self._owners[feed.owner_id]
 
-    def hurry(self) -> None:
-        """Something has just happened: look at once, if anything is watched."""
+    def hurry(self, owner_id: str) -> None:
+        """Something of this owner has just happened: look at once, if they have a feed."""
+        if self._owners[owner_id]:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
         self._urgent.set()
-        if self._turns or self._feeds:
-            self._work.set()
+        self._work.set()
 
     def close(self) -> None:
         """The process stops: end what is read of turns elsewhere."""
         farewell = encode_event(encode_json(SHUT_DOWN.error))
         for turn in self._turns.values():
-            turn.log.end(farewell=farewell, moved=True)
+            turn.give_up(farewell)
 
     async def run(self) -> None:
         """Look every now and then; for ever."""
         pause_s = self._interval_s
+        clock = asyncio.get_running_loop().time
         while True:
             await self._work.wait()
             self._urgent.clear()
+            next_at = clock() + _LEAST_PAUSE_S
             reached = await self._look()
             pause_s = self._interval_s if reached else min(pause_s * 2, _LONGEST_PAUSE_S)
             if not (self._turns or self._feeds):
                 self._work.clear()
                 continue
             await self._pause(pause_s, wakes=reached)
+            await asyncio.sleep(next_at - clock())
 
     async def _pause(self, pause_s: float, *, wakes: bool) -> None:
         if not wakes:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bobbin_gateway.turns.feed import Cursor
 from bobbin_protocol.requests import InvalidRequest
 
-turn_ids = st.from_regex(r"\Atrn_[0-9a-f]{1,32}\Z")
+turn_ids = st.from_regex(r"\A[A-Za-z0-9_.:\-]{1,128}\Z")
 positions = st.none() | st.from_regex(r"\A[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}\Z")
 
 
@@ -28,3 +28,12 @@ def test_what_is_no_cursor_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidRequest, match="no position") as caught:
         Cursor.parse(text)
     assert caught.value.field == "Last-Event-ID"
+
+
+@pytest.mark.parametrize("turns", [101, 20_000])
+def test_a_reader_of_too_many_turns_begins_anew_and_asks_for_none_of_them(turns: int) -> None:
+    text = "1.2" + "".join(f"~trn_{number:x}:1" for number in range(turns))
+    assert (Cursor.parse(text).lost, Cursor.parse(text).turns) == (True, {})
+    own = str(Cursor("1.2", {f"trn_{number:x}": 1 for number in range(turns)}))
+    assert len(own) < 100
+    assert Cursor.parse(own).lost

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobbin_gateway.turns.watcher import RemoteTurn, WatchedFeed
+from bobbin_gateway.turns.watcher import RemoteTurn, WatchedFeed, Watcher
 from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.store.watch import Change, Changes, TurnProgress
+from tests.unit.gateway.turns.broken_store import SETTINGS, broken_store
 
 
 def remote() -> RemoteTurn:
@@ -43,6 +47,46 @@ async def test_a_turn_without_journal_is_told_in_another_form_after_a_second_loo
     turn.take(TurnProgress(state="completed", event_count=4))
     assert turn.found.is_set()
     assert turn.log.moved
+
+
+async def test_a_turn_whose_length_nobody_knows_is_told_in_another_form() -> None:
+    """It was ended by another service, or by a store of before the journal."""
+    turn = remote()
+    turn.take(TurnProgress(state="completed", event_count=0))
+    assert turn.found.is_set()
+    assert turn.log.moved
+
+
+async def test_however_much_happens_looks_stay_apart() -> None:
+    looks = 0
+
+    async def watch(body: Any) -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        return {"changes": [{"position": "1"} for _ in body["changes"]]}
+
+    async with broken_store(watch=watch) as store:
+        watcher = Watcher(store, SETTINGS)
+        watcher.add(WatchedFeed("ann", None, "1"))
+        watching = asyncio.create_task(watcher.run())
+        for _ in range(200):
+            watcher.hurry("ann")
+            await asyncio.sleep(0.0025)
+        busy, looks = looks, 0
+        for _ in range(200):
+            watcher.hurry("someone without a feed")
+            await asyncio.sleep(0.0025)
+        watching.cancel()
+    assert looks <= 8  # every 100 ms, in at least half a second
+    assert busy > 2 * looks  # sooner for those who watch
+
+
+async def test_who_waits_for_a_turn_is_not_left_waiting_by_a_process_that_stops() -> None:
+    turn = remote()
+    reaching = asyncio.create_task(turn.reached(5))
+    await asyncio.sleep(0)
+    turn.give_up(b"")
+    await asyncio.wait_for(reaching, 1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 5)), max_size=20))

@@ -1,0 +1,75 @@
+"""A process keeps its lease through calls that hang, and one turn's fault stays that turn's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from msgspec.structs import replace
+
+from bobbin_gateway.turns.lease import Lease
+from bobbin_gateway.turns.registry import RunningTurns
+from bobbin_protocol.store.gateways import ClaimedTurn
+from tests.unit.gateway.turns.broken_store import SETTINGS, broken_store
+
+THREAD = {"id": "thr_1", "created_at": "2026-01-01T00:00:00Z"}
+
+
+def claimed(turn_id: str) -> dict[str, Any]:
+    return {
+        "owner_id": "ann",
+        "turn_id": turn_id,
+        "state": "running",
+        "thread": THREAD,
+        "message": None,
+        "cancel_requested": False,
+        "checkpoint": None,
+        "journal": [],
+    }
+
+
+async def test_a_renewal_that_hangs_is_given_up_while_the_lease_still_lasts() -> None:
+    """A store that stands still behind a load balancer: the next try may reach another one."""
+    lease_s = 1.0
+    renewed: asyncio.Queue[float] = asyncio.Queue()
+    count = 0
+
+    async def renew(_: Any) -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        renewed.put_nowait(time.monotonic())
+        if count == 2:
+            await asyncio.sleep(SETTINGS.store_timeout_s)
+        return {"alive": True}
+
+    async def claim(_: Any) -> dict[str, Any]:
+        return {}
+
+    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(10):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=lease_s))
+        running = asyncio.create_task(lease.run(lambda _: None))
+        first, _, third = [await renewed.get() for _ in range(3)]
+        running.cancel()
+    assert third - first < lease_s
+
+
+async def test_a_turn_that_cannot_be_brought_back_does_not_keep_others_from_it() -> None:
+    taken: asyncio.Queue[str] = asyncio.Queue()
+
+    async def renew(_: Any) -> dict[str, Any]:
+        return {"alive": True}
+
+    async def claim(_: Any) -> dict[str, Any]:
+        return {"turns": [claimed(turn_id) for turn_id in ("trn_bad", "trn_good")]}
+
+    def take_over(turn: ClaimedTurn) -> None:
+        if turn.turn_id == "trn_bad":
+            raise ValueError("a checkpoint of another version")
+        taken.put_nowait(turn.turn_id)
+
+    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(10):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=0.5))
+        running = asyncio.create_task(lease.run(take_over))
+        assert [await taken.get() for _ in range(2)] == ["trn_good"] * 2  # it goes on claiming, too
+        running.cancel()
