@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bobbin_protocol.store.gateways import ClaimedTurn, ClaimedTurns, ClaimTurns
 from bobbin_store import items, journal, threads
 from bobbin_store.database import EVERY_OWNER, Database, Row
@@ -58,6 +60,9 @@ AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS known (id) WHERE known.id = tu
 LIMIT $3
 """
 
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of chunks in one answer, but for those of the last turn."""
+
 
 async def claim(database: Database, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
     """Put turns that nobody runs under a gateway's lease, and give all that is known of them.
@@ -74,8 +79,20 @@ async def claim(database: Database, gateway_id: str, wanted: ClaimTurns) -> Clai
         if wanted.running is not None and len(taken) < wanted.limit:
             known = [*wanted.running, *(row["id"] for row in taken)]
             taken += await session.fetch(UNKNOWN, gateway_id, known, wanted.limit - len(taken))
-    turns = [await _turn(database, row) for row in taken]
-    return ClaimedTurns(turns=[turn for turn in turns if turn is not None])
+    return await _told(database, taken, full=len(taken) == wanted.limit)
+
+
+async def _told(database: Database, taken: list[Row], *, full: bool) -> ClaimedTurns:
+    """Give what is known of taken turns; those for which there is no room the next claim finds `UNKNOWN`."""
+    turns: list[ClaimedTurn] = []
+    size = 0
+    for row in taken:
+        if size >= MOST_BYTES:
+            return ClaimedTurns(turns=turns, more=True)
+        if turn := await _turn(database, row):
+            turns.append(turn)
+            size += sum(len(chunk.data) for chunk in turn.journal)
+    return ClaimedTurns(turns=turns, more=full)
 
 
 async def _turn(database: Database, row: Row) -> ClaimedTurn | None:

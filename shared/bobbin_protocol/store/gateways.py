@@ -78,6 +78,8 @@ class ClaimedTurn(Wire):
 
 
 class ClaimedTurns(Wire):
-    """The answer to a claim. A full list means that there may be more."""
+    """The answer to a claim."""
 
     turns: list[ClaimedTurn] = always(list)
+    more: bool = False
+    """There may be more: claim again, with these among the running."""

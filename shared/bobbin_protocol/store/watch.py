@@ -47,6 +47,8 @@ class TurnProgress(Wire):
     journal: list[JournalChunk] = always(list)
     """Chunks behind `after`, in order. Those of a turn that ended may be missing: they were never written, or
     have expired."""
+    more: bool = False
+    """There was no room for all chunks: ask again, after the last of these."""
 
 
 class Change(Wire):

@@ -262,6 +262,33 @@ async def test_who_asks_during_an_outage_waits_and_is_answered(outage: Outage) -
     assert len(threads) == 3  # each was heard once
 
 
+@pytest.mark.parametrize("outage", [store_killed, database_stopped])
+async def test_who_comes_back_or_opens_a_feed_during_an_outage_hears_all_after_it(outage: Outage) -> None:
+    """An error would end a browser's EventSource for good."""
+    async with (
+        fragile(2, KEEPALIVE_S="0.5", LEASE_S="2") as broken,
+        broken.cluster.client(0).http as here,
+        broken.cluster.client(1).http as there,
+    ):
+        reading = Reading()
+        await begin(here, create("A", "script:deltas=120&delay_ms=50"), reading, events=10)
+        breaking = asyncio.create_task(outage(broken, 3))
+        await asyncio.sleep(0.5)
+        own_path = f"/chatkit/threads/{thread_id_of(reading.events)}/events"
+        async with listening(there) as feed, listening(there, own_path) as own_feed:
+            elsewhere = Reading(turn_id=reading.turn_id)
+            ended = await asyncio.gather(resume(here, reading), resume(there, elsewhere))
+            await breaking
+            for heard in (feed, own_feed):
+                await heard.until(lambda now: len(now.of_turn(reading.turn_id)) == len(reading.events))
+                assert heard.of_turn(reading.turn_id) == reading.events
+                assert heard.connections == 1
+    assert all(ended)
+    reading.check()
+    assert elsewhere.events == reading.events
+    assert [deltas_of(reading.events)] == answers_of(reading.events)
+
+
 async def test_who_asks_in_vain_is_told_to_try_again() -> None:
     async with fragile(1, BEGIN_RETRY_S="1") as broken, broken.cluster.client().http as http:
         broken.cluster.store.kill()

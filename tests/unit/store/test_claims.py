@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bobbin_store import claims
 from tests.unit.store.conftest import Store, begin
 from tests.unit.store.leases import (
     admin,
@@ -239,3 +240,21 @@ async def test_a_renewal_during_a_claim_waits_and_then_holds(store: Store, admin
         await blocked(admin)
         assert await claim(store, "gw_b") == []
     assert (await renewal)["alive"]
+
+
+async def test_large_journals_come_one_claim_after_another_until_all_turns_have_come(
+    store: Store, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "MOST_BYTES", 1)
+    await alive(store, "gw_a", "gw_b")
+    turn_ids = {f"u{number}" for number in range(4)}
+    for turn_id in turn_ids:
+        await turn(store, turn_id, "gw_a")
+    await write(store, "gw_a", *(entry(turn_id, 1) for turn_id in turn_ids))
+    await lapse(admin, "gw_a")
+    running: list[str] = []
+    for left in (3, 2, 1, 0):
+        claimed = await store.post("/gateways/gw_b/claims", {"running": running})
+        running += [one["turn_id"] for one in claimed["turns"]]
+        assert (len(running), claimed.get("more", False)) == (4 - left, left > 0)
+    assert set(running) == turn_ids

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from bobbin_store import watch
 from tests.unit.store.conftest import Store, begin
 from tests.unit.store.leases import admin, alive, chunk, entry, finish, text_of, turn, write
 
@@ -82,6 +85,29 @@ async def test_chunks_from_before_and_after_a_change_of_slots_are_one_journal(
     await admin.execute("UPDATE journal SET slot = (slot + 2) % 3 WHERE first = 2")
     (progress,) = await look(store, ("u1", 0))
     assert text_of(progress["journal"]) == "1;2;3;"
+
+
+@pytest.mark.parametrize("most", ["MOST_BYTES", "MOST_CHUNKS"])
+async def test_what_there_is_no_room_for_comes_with_the_next_looks_and_every_turn_gets_on(
+    store: Store, admin: Any, monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    monkeypatch.setattr(watch, most, 3)
+    await alive(store, "gw_a")
+    for turn_id in ["u1", "u2"]:
+        await turn(store, turn_id, "gw_a")
+    await write(store, "gw_a", *(entry(turn_id, n) for turn_id in ["u1", "u2"] for n in range(1, 9)))
+    await store.post("/turns/u1/finish", {"state": "completed", "gateway_id": "gw_a", "event_count": 8})
+    read, looks, more = {"u1": 0, "u2": 0}, 0, True
+    while more:
+        progress = await look(store, *read.items())
+        for turn_id, one in zip(read, progress, strict=True):
+            expected = "".join(f"{n};" for n in range(read[turn_id] + 1, 9))
+            assert expected.startswith(text_of(one["journal"]))
+            read[turn_id] += len(one["journal"])
+        more, looks = any(one.get("more") for one in progress), looks + 1
+        assert not more or all(one["journal"] for one in progress if one.get("more"))
+    assert read == {"u1": 8, "u2": 8}
+    assert looks > 2
 
 
 async def test_an_empty_watch_is_answered_at_once(store: Store) -> None:

@@ -184,6 +184,7 @@ async def _read(reader: TurnReader) -> bytes | None:
         return await reader.read()
     except (StoreRefused, StoreUnavailable, Draining) as error:
         log.info("reader lost its turn", turn_id=reader.turn_id, reason=str(error))
+        reader.stop()  # without a farewell: the turn goes on
         return None
 
 

@@ -11,6 +11,7 @@ gateway's. What was said until then is kept.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from math import inf
 
@@ -254,7 +255,7 @@ class TurnEngine:
             _log_ending(turn, ending)
             if not running.lost and ending.error is not None:
                 running.tell(ending.error)
-            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline):
+            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline()):
                 last_word = outcome.LOST.error if running.lost else outcome.UNSAVED
         except Exception:  # a bug of ours must not end the other turns of the process
             log.exception("turn lost", turn_id=turn.id)
@@ -263,10 +264,10 @@ class TurnEngine:
             self._forget(running, stored=last_word is None)
             running.close(last_word)
 
-    def _deadline(self) -> float:
-        """Until when (on the loop's clock) a finished turn waits for a store that is away."""
+    def _deadline(self) -> Callable[[], float]:
+        """Until when (on the loop's clock) a turn that ends now waits for a store that is away."""
         since = self.journal.away_since or asyncio.get_running_loop().time()
-        return min(since + self._settings.store_retry_s, self._last_moment)
+        return lambda: min(since + self._settings.store_retry_s, self._last_moment)
 
     def _forget(self, running: RunningTurn, *, stored: bool) -> None:
         self.turns.remove(running)

@@ -184,5 +184,5 @@ class Journal:
     def _note_outage(self, began: float) -> None:
         if self.away_since is None:
             self.away_since = began
-        if began - self.away_since > self._settings.store_retry_s:
+        if began - self.away_since >= self._settings.store_retry_s:
             self._turns.stop([running.turn_id for running in self._turns.all()], AWAY)

@@ -122,6 +122,7 @@ class Lease:
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("nothing claimed", reason=str(error))
             return False
+        more = claimed.more
         for turn in claimed.turns:
             if turn.turn_id not in self._new_to_claim and not self._turns.runs(turn.turn_id):
                 log.warning("turn taken over", turn_id=turn.turn_id)
@@ -129,4 +130,5 @@ class Lease:
                     take_over(turn)
                 except Exception:  # one turn that cannot be brought back must not end all others
                     log.exception("turn cannot be taken over", turn_id=turn.turn_id)
-        return len(claimed.turns) == _MOST_CLAIMS
+                    more = False  # it would come again at once
+        return more

@@ -27,7 +27,7 @@ from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
 from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
-from bobbin_protocol.threads import ThreadMetadata, thread_for_client
+from bobbin_protocol.threads import ActiveStatus, ThreadMetadata, thread_for_client
 from bobbin_protocol.wire import encode_json
 
 
@@ -155,9 +155,17 @@ class RunningTurn(NumberedSource):
         return True
 
     def adopt(self, thread: ThreadMetadata) -> None:
-        """Take in what the turn had said of its thread before it came here: the name it suggested."""
-        if self.turn.thread.title is None and thread.title is not None:
-            self.suggested_title = self.turn.thread.title = self._sent_thread.title = thread.title
+        """Take in what the turn had said of its thread before it came here.
+
+        Someone else may have changed the rest since: so only what an agent has set counts.
+        """
+        own, sent = self.turn.thread, self._sent_thread
+        if own.title is None and thread.title is not None:
+            self.suggested_title = own.title = sent.title = thread.title
+        if not isinstance(thread.status, ActiveStatus):
+            own.status = sent.status = thread.status
+        if thread.allowed_image_domains is not None:
+            own.allowed_image_domains = sent.allowed_image_domains = thread.allowed_image_domains
 
     def rename(self, title: str) -> None:
         """The user gave the thread a name meanwhile: it stays."""

@@ -22,8 +22,11 @@ def restore(running: RunningTurn, claimed: ClaimedTurn) -> None:
     for frame in frames_of(claimed.journal):
         running.log.append(frame)
     running.log.secure(len(running.log.frames))
-    for event in events_of(running.log.frames):
-        _replay(running, event)
+    try:
+        for event in events_of(running.log.frames):
+            _replay(running, event)
+    except Exception:  # rather the turn's end with less than a turn that never ends
+        log.exception("turn only restored in part", turn_id=claimed.turn_id)
     if not running.log.frames:
         message = running.turn.message if claimed.brought_message else None
         said = None if message is None else ThreadItemDoneEvent(item=message)

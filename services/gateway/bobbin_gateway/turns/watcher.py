@@ -66,7 +66,11 @@ class RemoteTurn(NumberedSource):
             await self._next_look.wait()
 
     def take(self, progress: TurnProgress) -> None:
-        """Add what is new."""
+        """Add what is new. What is not all there is is no answer yet to those who wait for one."""
+        for chunk in progress.journal:
+            self._add(chunk)
+        if progress.more:
+            return
         self._take(progress)
         self._looks += 1
         self._next_look.set()
@@ -74,8 +78,6 @@ class RemoteTurn(NumberedSource):
 
     def _take(self, progress: TurnProgress) -> None:
         self.state = progress.state
-        for chunk in progress.journal:
-            self._add(chunk)
         if progress.state is None:
             self.log.end(moved=True)
         elif progress.event_count is not None:
@@ -265,6 +267,8 @@ class Watcher:
             return False
         for turn, progress in zip(turns, watched.turns, strict=True):
             turn.take(progress)
+        if any(progress.more for progress in watched.turns):
+            self._look_soon()
         for feed, changes in zip(feeds, watched.changes, strict=True):
             feed.take(changes)
         return True

@@ -49,6 +49,19 @@ async def test_a_turn_without_journal_is_told_in_another_form_after_a_second_loo
     assert turn.log.moved
 
 
+async def test_a_journal_that_comes_in_parts_is_whole_before_anything_is_said_of_the_turn() -> None:
+    turn = remote()
+    reaching = asyncio.create_task(turn.reached(3))
+    chunks = [JournalChunk(first=n, last=n, data=b"data: {}\n\n") for n in (1, 2, 3)]
+    for chunk in chunks[:2]:
+        turn.take(TurnProgress(state="completed", event_count=3, journal=[chunk], more=True))
+        await asyncio.sleep(0)
+        assert not reaching.done()
+    turn.take(TurnProgress(state="completed", event_count=3, journal=[chunks[2]]))
+    await asyncio.wait_for(reaching, 1)
+    assert (len(turn.log.frames), turn.log.ended, turn.log.moved) == (3, True, False)
+
+
 async def test_a_turn_whose_length_nobody_knows_is_told_in_another_form() -> None:
     """It was ended by another service, or by a store of before the journal."""
     turn = remote()
