@@ -57,6 +57,8 @@ ELSEWHERE = {
     "bobbin_gateway/logs.py": "set-up of a library",
     "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
     "bobbin_gateway/store.py": THROUGH_HTTP,
+    "bobbin_gateway/tools/context.py": "tested with the tools that use it",
+    "bobbin_gateway/tools/tool.py": "an interface: used by every tool under test",
     "bobbin_gateway/turns/answering.py": THROUGH_HTTP,
     "bobbin_gateway/turns/beginning.py": "tests/integration/gateway/test_double_texting.py and test_joins.py",
     "bobbin_gateway/turns/desertion.py": "tests/integration/gateway/test_disconnect.py",

@@ -1,7 +1,8 @@
 """What an agent is given and what it gives back.
 
 An agent is any object with a ``respond`` method that turns a :class:`Turn` into ChatKit events.
-It never touches HTTP, the store or the journal.
+It never touches HTTP, the store or the journal. What else an agent may be able to do stands in protocols of
+its own, each with one method: an agent has the ability if it has the method.
 """
 
 from __future__ import annotations
@@ -11,11 +12,34 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from bobbin_protocol.actions import Action
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.ids import IdKind, new_id
-from bobbin_protocol.items import ThreadItem, UserMessageItem
+from bobbin_protocol.items import ThreadItem, UserMessageItem, WidgetItem
+from bobbin_protocol.requests import AudioInput, FeedbackKind
+from bobbin_protocol.responses import SyncCustomActionResponse
 from bobbin_protocol.store.turns import Usage
 from bobbin_protocol.threads import ThreadMetadata
+
+
+class Files(Protocol):
+    """One owner's files."""
+
+    async def read(self, attachment_id: str) -> bytes:
+        """The bytes of an attachment.
+
+        Raises:
+            AgentError: They are not there (any more), or cannot be reached.
+        """
+        ...
+
+    async def publish(self, data: bytes, mime_type: str) -> str:
+        """Keep a file that the agent has made; gives a URL by which the client can load it, now and later.
+
+        Raises:
+            AgentError: It cannot be kept.
+        """
+        ...
 
 
 class Turn(Struct, kw_only=True):
@@ -28,13 +52,18 @@ class Turn(Struct, kw_only=True):
     history: list[ThreadItem]
     """The thread's last items, oldest first, the message to answer included, hidden items too."""
     message: UserMessageItem | None
-    """What the user just said (or said again by retry)."""
+    """What the user just said (or said again by retry); None if the turn goes on from something else: the
+    output of a client tool, answers to questions (both are in the history by then), or an action."""
     model: str | None = None
     """The model that the client chose among those on offer."""
+    tool_choice: str | None = None
+    """The tool that the client chose among those on offer."""
     locale: str | None = None
     """The client's ``Accept-Language``, as sent."""
     usage: Usage | None = None
     """Set by the agent; stored with the turn."""
+    files: Files | None = None
+    """The owner's attachments, and a place for images that the agent makes; None: there is none."""
     checkpoint: bytes | None = None
     """Where another process could go on (`ContinuingAgent`), after exactly the events yielded so far.
 
@@ -84,6 +113,67 @@ class ContinuingAgent(Protocol):
 
     async def abandon(self, checkpoint: bytes) -> None:
         """Stop what still goes on elsewhere for a turn that nobody will continue; never fails."""
+        ...
+
+
+@runtime_checkable
+class ActingAgent(Protocol):
+    """An agent that reacts to actions of widgets and of the page around the chat."""
+
+    def on_action(
+        self, turn: Turn, action: Action, sender: WidgetItem | None
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """Yield the events of the reaction (``threads.custom_action``), as `Agent.respond` does.
+
+        Args:
+            turn: Its history ends where the thread ends.
+            action: What was asked for. Its payload comes from the client: check it.
+            sender: The widget that sent it; None when the page did.
+        """
+        ...
+
+
+@runtime_checkable
+class SyncActingAgent(Protocol):
+    """An agent that reacts to actions with ``streaming: false``, also while a turn runs in the thread."""
+
+    async def on_sync_action(
+        self, turn: Turn, action: Action, sender: WidgetItem | None
+    ) -> SyncCustomActionResponse:
+        """React (``threads.sync_custom_action``); an updated item takes the place of the one with its id.
+
+        Args:
+            turn: Not a turn that runs: it says who asks and in which thread; its history is empty.
+            action: As for `ActingAgent`.
+            sender: The same.
+
+        Raises:
+            AgentError: It cannot be done.
+        """
+        ...
+
+
+@runtime_checkable
+class FeedbackAgent(Protocol):
+    """An agent that wants to know what users think of its answers, beside the store, which keeps it."""
+
+    async def on_feedback(
+        self, owner_id: str, thread_id: str, item_ids: list[str], kind: FeedbackKind
+    ) -> None:
+        """Take note of it, once it is stored."""
+        ...
+
+
+@runtime_checkable
+class TranscribingAgent(Protocol):
+    """An agent that writes down what users say (``input.transcribe``)."""
+
+    async def transcribe(self, owner_id: str, audio: AudioInput) -> str:
+        """The text.
+
+        Raises:
+            AgentError: It cannot be transcribed.
+        """
         ...
 
 

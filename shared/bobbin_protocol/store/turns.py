@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -12,6 +12,7 @@ from bobbin_protocol.items import StoredItem, UserMessageItem
 from bobbin_protocol.requests import Title
 from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.store.threads import ThreadChange
+from bobbin_protocol.structured_input import StructuredInputSubmission
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import Wire, always
 
@@ -40,7 +41,35 @@ class RetryAfterItem(Wire, tag="retry_after_item"):
     item_id: Id
 
 
-TurnInput: TypeAlias = CreateThread | AddUserMessage | RetryAfterItem
+class AddClientToolOutput(Wire, tag="add_client_tool_output"):
+    """Complete the client tool call that the thread ends with, remove others that still wait, and go on.
+
+    409 ``no_pending_call`` if the thread does not end with a pending call.
+    """
+
+    result: Any = None
+
+
+class AddStructuredInput(Wire, tag="add_structured_input"):
+    """Put the user's answers into the questions (`bobbin_protocol.structured_input`), and go on.
+
+    404 for an unknown item; 409 ``not_pending`` if it is not open any more; 400 if it has no questions.
+    """
+
+    item_id: Id
+    submission: StructuredInputSubmission
+
+
+class HandleAction(Wire, tag="handle_action"):
+    """React to an action; nothing is changed. 404 for an unknown sender; 400 if it is no widget."""
+
+    item_id: Id | None = None
+    """The widget that sent it."""
+
+
+TurnInput: TypeAlias = (
+    CreateThread | AddUserMessage | RetryAfterItem | AddClientToolOutput | AddStructuredInput | HandleAction
+)
 
 
 class BeginTurn(Wire):
@@ -83,8 +112,10 @@ class TurnBegun(Wire, tag="begun"):
     turn_id: str
     thread: ThreadMetadata
     history: list[StoredItem]
-    message: StoredItem
-    """The user message that the turn answers, as stored."""
+    message: StoredItem | None = None
+    """The user message that the turn answers, as stored; None if it goes on from something else."""
+    subject: StoredItem | None = None
+    """What it goes on from then: the completed call, the answered questions, the sender of an action."""
 
 
 class TurnJoined(Wire, tag="joined"):
@@ -103,6 +134,17 @@ class Usage(Wire):
 
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+class AddTurnItems(Wire):
+    """``POST /v1/turns/{turn_id}/items``: store items of a turn that runs, before its end.
+
+    For what has had effects outside, such as results of tools: a crash must not make the model forget them.
+    The finish may bring them again. 409 ``lease_lost`` and ``conflict`` as for a finish.
+    """
+
+    items: list[StoredItem]
+    gateway_id: Id | None = None
 
 
 class FinishTurn(Wire):

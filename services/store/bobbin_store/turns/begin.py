@@ -185,6 +185,8 @@ async def _open(database: Database, owner: str, wanted: BeginTurn, *, hold: bool
                 return await _append(session, owner, wanted, message, attachment_ids, hold=hold)
         case RetryAfterItem(item_id=item_id):
             return await retry.retry(database, owner, wanted, item_id, hold=hold)
+        case _:
+            raise InvalidRequest("This store begins no such turns", field="$.input.type")
 
 
 async def _complete(
