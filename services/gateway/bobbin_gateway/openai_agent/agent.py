@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -18,7 +18,8 @@ from bobbin_gateway.openai_agent.background import BackgroundResponses
 from bobbin_gateway.openai_agent.body import TAIL_S, drain, open_body
 from bobbin_gateway.openai_agent.chat import ChatCompletions
 from bobbin_gateway.openai_agent.client import JSON, ModelClient, open_client
-from bobbin_gateway.openai_agent.history import Message, model_input
+from bobbin_gateway.openai_agent.history import model_input
+from bobbin_gateway.openai_agent.prompt import Message, Prompt
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_gateway.settings import Settings
@@ -107,10 +108,11 @@ class OpenAIAgent:
         Raises:
             AgentError: The model service failed; what it said before has been yielded.
         """
-        messages = model_input(turn.history, max_items=self._history_items, max_tokens=self._history_tokens)
+        entries = model_input(turn.history, max_items=self._history_items, max_tokens=self._history_tokens)
+        prompt = Prompt(model=turn.model or self._model, instructions=self._instructions, entries=entries)
         if self._dialect.in_background:
-            return self._background.respond(turn, partial(self._post, turn.model or self._model, messages))
-        return self._respond(turn, messages)
+            return self._background.respond(turn, partial(self._post, prompt))
+        return self._respond(turn, prompt)
 
     def resume(
         self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
@@ -126,12 +128,12 @@ class OpenAIAgent:
         """Tell the provider to stop an answer that is made in the background."""
         await self._background.abandon(checkpoint)
 
-    async def _respond(self, turn: Turn, messages: Sequence[Message]) -> AsyncGenerator[ThreadStreamEvent]:
+    async def _respond(self, turn: Turn, prompt: Prompt) -> AsyncGenerator[ThreadStreamEvent]:
         answer = Answer(turn)
         stream = ModelStream(answer, self._dialect.reader(answer))
         try:
             # Leaving early closes the connection: the provider stops.
-            async with open_body(await self._post(turn.model or self._model, messages)) as chunks:
+            async with open_body(await self._post(prompt)) as chunks:
                 async for chunk in chunks:
                     for events in stream.feed(chunk):
                         for event in events:
@@ -154,7 +156,8 @@ class OpenAIAgent:
         """
         if not self._title_model or turn.message is None:
             return None
-        text = "\n".join(message.text for message in model_input([turn.message], max_items=1, max_tokens=1))
+        entries = model_input([turn.message], max_items=1, max_tokens=1)
+        text = "\n".join(entry.text for entry in entries if isinstance(entry, Message))
         body = self._dialect.short_request(
             model=self._title_model, instructions=_TITLE_INSTRUCTIONS, text=text[:_TITLE_INPUT]
         )
@@ -172,16 +175,16 @@ class OpenAIAgent:
             raise failures.unreadable(f"bad title: {error}") from error
         return _clean(title)
 
-    async def _post(self, model: str, messages: Sequence[Message]) -> httpx2.Response:
+    async def _post(self, prompt: Prompt) -> httpx2.Response:
         try:
-            return await self._send(model, messages)
+            return await self._send(prompt)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if not self._dialect.adapt(f"{error} {error.body}"):
                 raise
-        return await self._send(model, messages)
+        return await self._send(prompt)
 
-    async def _send(self, model: str, messages: Sequence[Message]) -> httpx2.Response:
-        body = self._dialect.request(model=model, instructions=self._instructions, messages=messages)
+    async def _send(self, prompt: Prompt) -> httpx2.Response:
+        body = self._dialect.request(prompt)
         return await self._client.open_stream(self._dialect.path, body)
 
 

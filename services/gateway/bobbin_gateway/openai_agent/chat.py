@@ -6,7 +6,6 @@ whole when it said why it finished, or ended with ``[DONE]``: some servers never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from msgspec import Raw, Struct
 
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
-from bobbin_gateway.openai_agent.history import Message
+from bobbin_gateway.openai_agent.prompt import Message, Prompt, chat_messages, chat_tools
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.store.turns import Usage
 from bobbin_protocol.wire import encode_json
@@ -30,10 +29,15 @@ class ChatCompletions:
         # Without it the tokens used stay unknown; a few servers refuse what they do not know.
         self._extra: dict[str, Any] = {"stream_options": {"include_usage": True}}
 
-    def request(self, *, model: str, instructions: str, messages: Sequence[Message]) -> bytes:
-        turns = [{"role": message.role, "content": message.text} for message in messages]
+    def request(self, prompt: Prompt) -> bytes:
         return encode_json(
-            {"model": model, "messages": _system(instructions) + turns, "stream": True, **self._extra}
+            {
+                "model": prompt.model,
+                "messages": chat_messages(prompt),
+                "stream": True,
+                **self._extra,
+                **chat_tools(prompt),
+            }
         )
 
     def short_request(self, *, model: str, instructions: str, text: str) -> bytes:
@@ -41,9 +45,8 @@ class ChatCompletions:
 
         Its length has no limit: the parameter's name differs between models, and the wrong one is an error.
         """
-        return encode_json(
-            {"model": model, "messages": [*_system(instructions), {"role": "user", "content": text}]}
-        )
+        prompt = Prompt(model=model, instructions=instructions, entries=[Message("user", text)])
+        return encode_json({"model": model, "messages": chat_messages(prompt)})
 
     def short_text(self, body: bytes) -> str:
         """The text of a completion that was not streamed.
@@ -99,10 +102,6 @@ class ChatReader:
 
 
 _CUT_SHORT: dict[str, CutShort] = {"length": "length", "content_filter": "content_filter"}
-
-
-def _system(instructions: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": instructions}] if instructions else []
 
 
 class _Part(Struct):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
-
+from bobbin_gateway.openai_agent.prompt import Entry, Message
+from bobbin_gateway.tools.memory import ToolExchange, recalled
+from bobbin_gateway.tools.tool import ToolCall, ToolResult
 from bobbin_protocol.items import (
     AssistantMessageItem,
     ClientToolCallItem,
@@ -28,16 +29,13 @@ from bobbin_protocol.wire import encode_json
 
 _MESSAGE_TOKENS = 4
 """What the frame around a message costs."""
+_ATTACHMENT_TOKENS = 1000
+"""What an attachment costs, guessed: an image of some size, a page or two."""
 
 
-class Message(Struct, frozen=True):
-    """One message of a model's input."""
-
-    role: Literal["user", "assistant"]
-    text: str
-
-
-def model_input(items: Sequence[ThreadItem], *, max_items: int, max_tokens: int) -> list[Message]:
+def model_input(
+    items: Sequence[ThreadItem], *, max_items: int, max_tokens: int, with_calls: bool = False
+) -> list[Entry]:
     """The end of a thread that fits the budget, as messages whose roles alternate.
 
     A question is never parted from what followed it: it is left out together with its answer. The newest
@@ -48,20 +46,21 @@ def model_input(items: Sequence[ThreadItem], *, max_items: int, max_tokens: int)
             and what stands before the first question is taken for the rest of an answer and left out.
         max_items: Most items to use.
         max_tokens: Most tokens to use, by `estimated_tokens`.
+        with_calls: Give calls of tools as such; else they are told as notes, which every model can read.
     """
     exchanges = _exchanges(items)
     if len(items) >= max_items and len(exchanges) > 1 and not isinstance(exchanges[0][0], UserMessageItem):
         del exchanges[0]
-    kept: list[list[Message]] = []
+    kept: list[list[Entry]] = []
     room_items, room_tokens = max_items, max_tokens
     for exchange in reversed(exchanges):
-        messages = [message for item in exchange for message in _messages(item)]
+        entries = _entries(exchange, with_calls=with_calls)
         room_items -= len(exchange)
-        room_tokens -= sum(estimated_tokens(message.text) for message in messages)
+        room_tokens -= sum(map(_tokens, entries))
         if kept and (room_items < 0 or room_tokens < 0):
             break
-        kept.append(messages)
-    return _alternating(message for messages in reversed(kept) for message in messages)
+        kept.append(entries)
+    return _alternating(entry for entries in reversed(kept) for entry in entries)
 
 
 def estimated_tokens(text: str) -> int:
@@ -70,6 +69,13 @@ def estimated_tokens(text: str) -> int:
     English has about four bytes to a token, Chinese three, so that the guess errs to the safe side.
     """
     return len(text.encode()) // 3 + _MESSAGE_TOKENS
+
+
+def _tokens(entry: Entry) -> int:
+    if isinstance(entry, Message):
+        return estimated_tokens(entry.text) + _ATTACHMENT_TOKENS * len(entry.attachments)
+    texts = [call.name + call.arguments for call in entry.calls] + [result.output for result in entry.results]
+    return sum(map(estimated_tokens, texts))
 
 
 def _exchanges(items: Sequence[ThreadItem]) -> list[list[ThreadItem]]:
@@ -82,24 +88,55 @@ def _exchanges(items: Sequence[ThreadItem]) -> list[list[ThreadItem]]:
     return exchanges
 
 
-def _alternating(messages: Iterable[Message]) -> list[Message]:
+def _alternating(entries: Iterable[Entry]) -> list[Entry]:
     """Join neighbours of one role: the chat templates of many open models refuse two in a row."""
-    joined: list[Message] = []
-    for message in messages:
-        if joined and joined[-1].role == message.role:
-            joined[-1] = Message(message.role, f"{joined[-1].text}\n\n{message.text}")
+    joined: list[Entry] = []
+    for entry in entries:
+        before = joined[-1] if joined else None
+        if isinstance(entry, Message) and isinstance(before, Message) and before.role == entry.role:
+            text = f"{before.text}\n\n{entry.text}"
+            joined[-1] = Message(entry.role, text, before.attachments + entry.attachments)
         else:
-            joined.append(message)
+            joined.append(entry)
     return joined
 
 
+def _entries(exchange: Sequence[ThreadItem], *, with_calls: bool) -> list[Entry]:
+    """A question and what followed it, as the model reads it.
+
+    What was only shown is told as a note, in the user's role; not the steps of calls that are told anyway.
+    """
+    entries: list[Entry] = []
+    knows_calls = any(isinstance(item, HiddenContextItem) and recalled(item.content) for item in exchange)
+    for item in exchange:
+        if with_calls and (calls := _calls(item)):
+            entries.append(calls)
+        elif not (knows_calls and isinstance(item, WorkflowItem)):
+            entries += _messages(item)
+    return entries
+
+
+def _calls(item: ThreadItem) -> ToolExchange | None:
+    match item:
+        case HiddenContextItem(content=content):
+            return recalled(content)
+        case ClientToolCallItem(status="completed", call_id=call_id):
+            call = ToolCall(call_id=call_id, name=item.name, arguments=_json(item.arguments))
+            return ToolExchange([call], [ToolResult(call_id=call_id, output=_json(item.output))])
+        case _:
+            return None
+
+
 def _messages(item: ThreadItem) -> list[Message]:
-    """The item as the model reads it; what was only shown is told as a note, in the user's role."""
-    if isinstance(item, AssistantMessageItem):
-        text = "\n\n".join(part.text for part in item.content if part.text)
-        return [Message("assistant", text)] if text else []
-    text = _user_text(item) if isinstance(item, UserMessageItem) else _note(item)
-    return [Message("user", text)] if text else []
+    match item:
+        case AssistantMessageItem():
+            text = "\n\n".join(part.text for part in item.content if part.text)
+            return [Message("assistant", text)] if text else []
+        case UserMessageItem():
+            return [Message("user", _user_text(item), tuple(item.attachments))]
+        case _:
+            note = _note(item)
+            return [Message("user", note)] if note else []
 
 
 def _user_text(item: UserMessageItem) -> str:
@@ -123,6 +160,8 @@ def _note(item: ThreadItem) -> str:
     match item:
         case HiddenContextItem() | SDKHiddenContextItem():
             content = item.content
+            if exchange := recalled(content):
+                return _told(exchange)
             return (
                 f"[Context, not shown to the user: {content if isinstance(content, str) else _json(content)}]"
             )
@@ -141,6 +180,14 @@ def _note(item: ThreadItem) -> str:
             return _tasks(item.workflow.tasks)
         case ClientToolCallItem() | EndOfTurnItem() | UserMessageItem() | AssistantMessageItem():
             return ""
+
+
+def _told(exchange: ToolExchange) -> str:
+    outputs = {result.call_id: result.output for result in exchange.results}
+    return "\n".join(
+        f"[The assistant used {call.name}({call.arguments}): {outputs.get(call.call_id, '')}]"
+        for call in exchange.calls
+    )
 
 
 def _said(answer: StructuredInputAnswer | None) -> str:

@@ -5,7 +5,6 @@ Kinds of events that are not named here are passed over: every provider has some
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from msgspec import Raw, Struct
 
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
-from bobbin_gateway.openai_agent.history import Message
+from bobbin_gateway.openai_agent.prompt import Prompt, responses_input, responses_tools
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.store.turns import Usage
 from bobbin_protocol.wire import encode_json
@@ -37,14 +36,16 @@ class Responses:
         self.in_background = in_background
         self._keeping = {"background": True} if in_background else {"store": False}
 
-    def request(self, *, model: str, instructions: str, messages: Sequence[Message]) -> bytes:
+    def request(self, prompt: Prompt) -> bytes:
         return encode_json(
             {
-                "model": model,
-                "input": [{"role": message.role, "content": message.text} for message in messages],
+                "model": prompt.model,
+                "input": responses_input(prompt),
                 "stream": True,
                 **self._keeping,
-                **({"instructions": instructions} if instructions else {}),
+                **({"instructions": prompt.instructions} if prompt.instructions else {}),
+                **({"previous_response_id": prompt.goes_on_from} if prompt.goes_on_from else {}),
+                **responses_tools(prompt),
             }
         )
 

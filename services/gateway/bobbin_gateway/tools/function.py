@@ -147,7 +147,7 @@ def _default(parameter: inspect.Parameter) -> Any:
     default: Any = parameter.default
     if default is parameter.empty:
         return NODEFAULT
-    if isinstance(default, list | dict | set):  # msgspec copies empty ones only
+    if type(default) in {list, dict, set}:  # msgspec copies empty ones only
         return msgspec.field(default_factory=partial(deepcopy, default))
     return default
 

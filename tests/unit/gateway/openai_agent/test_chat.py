@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bobbin_gateway.openai_agent.chat import ChatCompletions
-from bobbin_gateway.openai_agent.history import Message
+from bobbin_gateway.openai_agent.prompt import Message, Prompt
 from bobbin_protocol.store.turns import Usage
 from tests.unit.gateway.openai_agent.samples import chunk, hear, sse
 
@@ -27,7 +27,11 @@ def failure(*payloads: dict[str, Any] | str) -> tuple[str, bool, list[list[str]]
 
 def test_the_request_carries_instructions_and_history_and_asks_for_the_count_of_tokens() -> None:
     body = ChatCompletions().request(
-        model="m", instructions="Be brief.", messages=[Message("user", "Hi"), Message("assistant", "Hello")]
+        Prompt(
+            model="m",
+            instructions="Be brief.",
+            entries=[Message("user", "Hi"), Message("assistant", "Hello")],
+        )
     )
     assert msgspec.json.decode(body) == {
         "model": "m",
@@ -45,7 +49,7 @@ def test_a_server_that_refuses_the_count_of_tokens_is_not_asked_again() -> None:
     chat = ChatCompletions()
     assert not chat.adapt("unknown model")
     assert chat.adapt("extra fields not permitted: stream_options")
-    assert "stream_options" not in msgspec.json.decode(chat.request(model="m", instructions="", messages=[]))
+    assert "stream_options" not in msgspec.json.decode(chat.request(Prompt(model="m", entries=[])))
 
 
 @pytest.mark.parametrize(

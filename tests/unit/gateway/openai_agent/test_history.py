@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobbin_gateway.openai_agent.history import Message, estimated_tokens, model_input
+from bobbin_gateway.openai_agent.history import estimated_tokens, model_input
+from bobbin_gateway.openai_agent.prompt import Entry, Message
+from bobbin_gateway.tools.memory import ToolExchange, remembered
+from bobbin_gateway.tools.tool import ToolCall, ToolResult
 from bobbin_protocol.attachments import FileAttachment
 from bobbin_protocol.items import (
     ClientToolCallItem,
@@ -28,7 +31,7 @@ from bobbin_protocol.items import (
 )
 from bobbin_protocol.structured_input import StructuredInputAnswer, StructuredInputFreeform
 from bobbin_protocol.tasks import CustomTask, ThoughtTask, Workflow
-from tests.unit.gateway.openai_agent.samples import IDS, assistant, user
+from tests.unit.gateway.openai_agent.samples import IDS, assistant, turn, user
 
 FIELDS: dict[str, Any] = {"id": "x", **IDS}
 NOTE = SDKHiddenContextItem(content="The user cancelled the stream.", **FIELDS)
@@ -41,12 +44,20 @@ exchanges = st.lists(
 
 
 def everything(*items: ThreadItem) -> list[tuple[str, str]]:
-    return [(message.role, message.text) for message in model_input(items, max_items=1000, max_tokens=10**6)]
+    return [
+        (message.role, message.text)
+        for message in messages(model_input(items, max_items=1000, max_tokens=10**6))
+    ]
 
 
 def read(item: ThreadItem) -> str:
     """The item as the model reads it."""
-    return "".join(message.text for message in model_input([item], max_items=10, max_tokens=10**6))
+    return "".join(message.text for message in messages(model_input([item], max_items=10, max_tokens=10**6)))
+
+
+def messages(entries: list[Entry]) -> list[Message]:
+    assert all(isinstance(entry, Message) for entry in entries)
+    return [entry for entry in entries if isinstance(entry, Message)]
 
 
 def test_the_model_sees_the_conversation_in_order() -> None:
@@ -158,10 +169,10 @@ def test_history_is_cut_from_the_newest_backwards_and_never_within_an_exchange(
 ) -> None:
     groups = [[user(question), *map(assistant, answers)] for question, answers in exchanges]
     items = [item for group in groups for item in group]
-    messages = model_input(items, max_items=max_items, max_tokens=max_tokens)
+    kept = model_input(items, max_items=max_items, max_tokens=max_tokens)
     ends = [model_input(sum(groups[at:], []), max_items=1000, max_tokens=10**6) for at in range(len(groups))]  # noqa: RUF017 (small)
-    assert messages in ends
-    at = ends.index(messages)
+    assert kept in ends
+    at = ends.index(kept)
     if at < len(groups) - 1:
         assert sum(map(len, groups[at:])) <= max_items
         assert cost(groups[at:]) <= max_tokens
@@ -179,9 +190,9 @@ def test_a_window_that_starts_within_an_answer_gives_no_half_exchange(limit: int
     while len(items) < limit + extra:
         items += [user(f"Q{len(items)}"), assistant(f"A{len(items)}"), assistant("and more")]
     window = items[-limit:]
-    messages = model_input(window, max_items=limit, max_tokens=10**6)
+    kept = messages(model_input(window, max_items=limit, max_tokens=10**6))
     if any(isinstance(item, UserMessageItem) for item in window):
-        assert messages[0].role == "user"
+        assert kept[0].role == "user"
 
 
 def test_a_greeting_by_the_assistant_is_kept_while_the_thread_is_whole() -> None:
@@ -191,7 +202,8 @@ def test_a_greeting_by_the_assistant_is_kept_while_the_thread_is_whole() -> None
 
 def test_the_newest_question_is_never_left_out_however_large() -> None:
     items = [user("Hi"), assistant("Hello"), user("x" * 100_000)]
-    assert [len(message.text) for message in model_input(items, max_items=1, max_tokens=10)] == [100_000]
+    kept = messages(model_input(items, max_items=1, max_tokens=10))
+    assert [len(message.text) for message in kept] == [100_000]
 
 
 def test_an_empty_thread_gives_nothing() -> None:
@@ -201,3 +213,48 @@ def test_an_empty_thread_gives_nothing() -> None:
 @pytest.mark.parametrize(("text", "tokens"), [("x" * 300, 104), ("語" * 100, 104), ("", 4)])
 def test_the_guess_of_tokens_errs_to_the_safe_side(text: str, tokens: int) -> None:
     assert estimated_tokens(text) == tokens
+
+
+EXCHANGE = ToolExchange(
+    [ToolCall(call_id="c1", name="add", arguments='{"a":1}')], [ToolResult(call_id="c1", output="2")]
+)
+
+
+def test_what_tools_did_is_told_as_calls_where_the_model_can_have_them_else_in_words() -> None:
+    asked = user("1 + 1?")
+    steps = WorkflowItem(workflow=Workflow(type="custom", tasks=[CustomTask(title="Add")]), **FIELDS)
+    items = [asked, steps, remembered(turn(asked), EXCHANGE), assistant("2")]
+    assert model_input(items, max_items=10, max_tokens=1000, with_calls=True) == [
+        Message("user", "1 + 1?"),
+        EXCHANGE,
+        Message("assistant", "2"),
+    ]
+    assert everything(*items) == [
+        ("user", '1 + 1?\n\n[The assistant used add({"a":1}): 2]'),
+        ("assistant", "2"),
+    ]
+
+
+def test_what_the_users_page_did_is_a_call_like_others() -> None:
+    item = ClientToolCallItem(
+        call_id="c", name="f", arguments={"a": 1}, status="completed", output=[2], **FIELDS
+    )
+    [exchange] = model_input([item], max_items=10, max_tokens=1000, with_calls=True)
+    assert exchange == ToolExchange(
+        [ToolCall(call_id="c", name="f", arguments='{"a":1}')], [ToolResult(call_id="c", output="[2]")]
+    )
+
+
+def test_calls_and_attachments_count_for_the_budget() -> None:
+    large = ToolExchange(EXCHANGE.calls, [ToolResult(call_id="c1", output="x" * 3000)])
+    items = [user("Q"), remembered(turn(), large), assistant("A"), user("Next")]
+    assert len(model_input(items, max_items=10, max_tokens=500, with_calls=True)) == 1
+    file = FileAttachment(id="atc_1", name="a.pdf", mime_type="application/pdf")
+    items = [user("Q", attachments=[file]), assistant("A"), user("Next", attachments=[file])]
+    kept = messages(model_input(items, max_items=10, max_tokens=1500))
+    assert [message.attachments for message in kept] == [(file,)]
+
+
+@pytest.mark.parametrize("content", [{"type": "tool_exchange"}, {"type": "tool_exchange", "calls": 1}])
+def test_an_exchange_of_another_version_is_context_like_any_other(content: Any) -> None:
+    assert read(HiddenContextItem(content=content, **FIELDS)).startswith("[Context, not shown")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bobbin_gateway.openai_agent.history import Message
+from bobbin_gateway.openai_agent.prompt import Message, Prompt
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_protocol.store.turns import Usage
 from tests.unit.gateway.openai_agent.samples import completed, delta, hear, sse
@@ -29,9 +29,11 @@ def failure(*payloads: dict[str, Any] | str) -> tuple[str, bool, list[list[str]]
 
 def test_the_request_carries_the_history_and_leaves_nothing_at_the_provider() -> None:
     body = Responses().request(
-        model="m",
-        instructions="Be brief.",
-        messages=[Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Bye")],
+        Prompt(
+            model="m",
+            instructions="Be brief.",
+            entries=[Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Bye")],
+        )
     )
     assert msgspec.json.decode(body) == {
         "model": "m",
@@ -47,14 +49,12 @@ def test_the_request_carries_the_history_and_leaves_nothing_at_the_provider() ->
 
 
 def test_in_the_background_a_response_may_be_kept_until_it_has_been_read() -> None:
-    asked = msgspec.json.decode(
-        Responses(in_background=True).request(model="m", instructions="", messages=[])
-    )
+    asked = msgspec.json.decode(Responses(in_background=True).request(Prompt(model="m", entries=[])))
     assert asked == {"model": "m", "input": [], "stream": True, "background": True}
 
 
 def test_without_instructions_none_are_sent() -> None:
-    body = Responses().request(model="m", instructions="", messages=[])
+    body = Responses().request(Prompt(model="m", entries=[]))
     assert "instructions" not in msgspec.json.decode(body)
 
 
