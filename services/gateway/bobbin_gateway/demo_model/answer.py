@@ -9,12 +9,27 @@ from uuid import uuid4
 import msgspec
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A call of a tool."""
+
+    id: str
+    name: str
+    pieces: list[str]
+    """Of its arguments."""
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What the model says."""
 
     model: str
     pieces: list[str]
     """The text of each delta."""
+    calls: list[Call] = []
+    """Calls of tools, behind the text."""
     input_tokens: int
     includes_usage: bool = False
     """Whether a Chat Completions stream tells the usage; a Responses stream always does."""
@@ -31,9 +46,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     created: int = msgspec.field(default_factory=lambda: int(time.time()))
 
     @property
-    def deltas(self) -> list[str]:
-        """The deltas that are sent."""
-        return self.pieces[: self.fails_after]
+    def speaks(self) -> bool:
+        """Whether it has a message: calls may come alone."""
+        return bool(self.pieces) or not self.calls
 
     @property
     def text(self) -> str:
@@ -41,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def output_tokens(self) -> int:
-        return len(self.pieces)
+        return len(self.pieces) + sum(len(call.pieces) for call in self.calls)
 
 
 class Frames(msgspec.Struct, frozen=True):

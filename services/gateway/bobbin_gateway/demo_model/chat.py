@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bobbin_gateway.demo_model.answer import Answer, ErrorBody, ErrorResponse, Frames
+from bobbin_gateway.demo_model.answer import Answer, Call, ErrorBody, ErrorResponse, Frames
 from bobbin_gateway.demo_model.responses import ERROR_MESSAGE
 
 _encode = msgspec.json.Encoder().encode
@@ -21,10 +21,12 @@ def frames(answer: Answer) -> Frames:
     field = "refusal" if answer.refusal else "content"
     opening = {"content": None, "refusal": None, field: ""}
     head = _chunk(answer, {"role": "assistant", **opening})
-    deltas = [_chunk(answer, {field: piece}) for piece in answer.deltas]
+    deltas = [_chunk(answer, {field: piece}) for piece in answer.pieces]
+    for index, call in enumerate(answer.calls):
+        deltas += _call_chunks(answer, index, call)
     if answer.fails_after is not None:
-        return Frames(head, deltas, _failure(answer))
-    tail = _chunk(answer, {}, _FINISH_REASONS[answer.incomplete])
+        return Frames(head, deltas[: answer.fails_after], _failure(answer))
+    tail = _chunk(answer, {}, _finish_reason(answer))
     if answer.includes_usage:
         tail += _block({**_envelope(answer, "chat.completion.chunk"), "choices": [], "usage": _usage(answer)})
     return Frames(head, deltas, tail + _DONE)
@@ -38,11 +40,13 @@ def whole(answer: Answer) -> bytes:
         "refusal": answer.text if answer.refusal else None,
         "annotations": [],
     }
+    if answer.calls:
+        message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
     choice: dict[str, Any] = {
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": _FINISH_REASONS[answer.incomplete],
+        "finish_reason": _finish_reason(answer),
     }
     return _encode({**_envelope(answer, "chat.completion"), "choices": [choice], "usage": _usage(answer)})
 
@@ -50,6 +54,23 @@ def whole(answer: Answer) -> bytes:
 def _chunk(answer: Answer, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
     return _block({**_envelope(answer, "chat.completion.chunk"), "choices": [choice]})
+
+
+def _call_chunks(answer: Answer, index: int, call: Call) -> list[bytes]:
+    """The name comes first, the arguments piece by piece."""
+    deltas = [
+        {"index": index, **_call(call, "")},
+        *({"index": index, "function": {"arguments": piece}} for piece in call.pieces),
+    ]
+    return [_chunk(answer, {"tool_calls": [delta]}) for delta in deltas]
+
+
+def _call(call: Call, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _finish_reason(answer: Answer) -> str:
+    return "tool_calls" if answer.calls else _FINISH_REASONS[answer.incomplete]
 
 
 def _failure(answer: Answer) -> bytes:

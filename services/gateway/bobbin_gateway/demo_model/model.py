@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
 
 import msgspec
 
 from bobbin_gateway.demo_model import chat, reply, responses
-from bobbin_gateway.demo_model.answer import Answer
+from bobbin_gateway.demo_model.answer import Answer, Call
 from bobbin_gateway.demo_model.demo import DELTA_S, demo_pieces
 from bobbin_gateway.demo_model.prompt import Request
 from bobbin_gateway.demo_model.reply import HTML, SSE, Reply
-from bobbin_gateway.demo_model.script import BadScript, Script, parse_pace, parse_script
+from bobbin_gateway.demo_model.script import BadScript, Script, ScriptedCall, parse_pace, parse_script
 
 DIALECTS: dict[str, ModuleType] = {"/v1/responses": responses, "/v1/chat/completions": chat}
 """What puts an answer into a dialect, by the path of its endpoint."""
@@ -74,6 +76,9 @@ class Model:
             return Reply(content_type=HTML, writes=[(0, _HTML_PAGE)])
         if script.empty:
             return Reply(content_type=SSE, writes=[(0, b"")])
+        rounds, done = script.rounds(), len(request.results)
+        if done < len(rounds):
+            return _answered(path, request, script, script.cut(script.before), rounds[done])
         return _answered(path, request, script, script.pieces(request.said))
 
 
@@ -97,11 +102,14 @@ def _in_background(path: str, request: Request) -> bool:
     return bool(request.background) and DIALECTS[path] is responses
 
 
-def _answered(path: str, request: Request, script: Script, pieces: list[str]) -> Reply:
+def _answered(
+    path: str, request: Request, script: Script, pieces: list[str], calls: Sequence[ScriptedCall] = ()
+) -> Reply:
     dialect, background = DIALECTS[path], _in_background(path, request)
     answer = Answer(
         model=request.model,
         pieces=pieces,
+        calls=[Call(f"call_{uuid4().hex}", call.name, script.cut(call.text)) for call in calls],
         input_tokens=request.tokens,
         includes_usage=request.includes_usage,
         refusal=script.refusal,

@@ -16,6 +16,16 @@ class Message(msgspec.Struct):
 
     role: str | None = None
     content: str | list[Part] | None = None
+    type: str | None = None
+    output: str | None = None
+    """Of a ``function_call_output``."""
+
+    @property
+    def result(self) -> str | None:
+        """What a tool gave, in either dialect; None if this is no such thing."""
+        if self.type == "function_call_output":
+            return self.output or ""
+        return self.text if self.role == "tool" else None
 
     @property
     def text(self) -> str:
@@ -64,6 +74,23 @@ class Request(msgspec.Struct):
         """What the last user message orders to say."""
         last = self.questions[-1] if self.questions else ""
         return last.removeprefix("say:") if last.startswith("say:") else None
+
+    @property
+    def results(self) -> list[list[str]]:
+        """What tools gave since the last user message: of each round of calls, in order."""
+        rounds: list[list[str]] = []
+        goes_on = False
+        for message in self.conversation:
+            if message.role == "user":
+                rounds, goes_on = [], False
+            elif message.result is None:
+                goes_on = False
+            else:
+                if not goes_on:
+                    rounds.append([])
+                rounds[-1].append(message.result)
+                goes_on = True
+        return rounds
 
     @property
     def tokens(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import islice, pairwise
 from typing import Any
 
 import msgspec
 
-from bobbin_gateway.demo_model.answer import Answer, Frames
+from bobbin_gateway.demo_model.answer import Answer, Call, Frames
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,7 +22,7 @@ def frames(answer: Answer) -> Frames:
 
 def whole(answer: Answer) -> bytes:
     """The body of an answer that is not streamed."""
-    return _encode(_response(answer, _ending(answer), _groups(answer)))
+    return _encode(_response(answer, _ending(answer), ended=True))
 
 
 class _Stream:
@@ -32,6 +33,7 @@ class _Stream:
         self._item_id = f"msg_{answer.id}"
         self._kind = "refusal" if answer.refusal else "output_text"
         self._number = 0
+        self._before = b""
 
     def frames(self) -> Frames:
         answer = self._answer
@@ -42,36 +44,50 @@ class _Stream:
         head += self._state("response.in_progress", "in_progress")
         if answer.fails_after == 0:
             return Frames(head, [], self._failure())
-        groups = _groups(answer)
-        head += self._item("added", "in_progress", []) + self._open_part(0)
-        deltas = self._deltas(groups)
+        if answer.speaks:
+            head += self._item("added", self._message("in_progress", [])) + self._open_part(0)
+        deltas = list(islice(self._deltas(), answer.fails_after))
         if answer.fails_after is not None:
             return Frames(head, deltas, self._failure())
         status = _ending(answer)
-        tail = self._close_part(len(groups) - 1, groups[-1]) + self._item("done", status, groups)
-        return Frames(head, deltas, tail + self._state(f"response.{status}", status, groups))
+        return Frames(head, deltas, self._before + self._state(f"response.{status}", status, ended=True))
 
-    def _deltas(self, groups: list[list[str]]) -> list[bytes]:
-        frames: list[bytes] = []
-        left = len(self._answer.deltas)
-        for index, group in enumerate(groups):
-            between = b""
-            if index:
-                between = self._close_part(index - 1, groups[index - 1]) + self._open_part(index)
-            for piece in group[:left]:
-                frames.append(between + self._part_event("delta", index, delta=piece))
-                between = b""
-            left -= len(group)
-            if left <= 0:
-                break
-        return frames
+    def _deltas(self) -> Iterator[bytes]:
+        """A delta each, with what comes before it; what comes after the last one is left in `_before`."""
+        answer = self._answer
+        if answer.speaks:
+            groups = _groups(answer)
+            for index, group in enumerate(groups):
+                if index:
+                    self._before = self._close_part(index - 1, groups[index - 1]) + self._open_part(index)
+                for piece in group:
+                    yield self._taken() + self._part_event("delta", index, delta=piece)
+            self._before = self._close_part(len(groups) - 1, groups[-1])
+            self._before += self._item("done", self._message(_ending(answer), groups))
+        for index, call in enumerate(answer.calls, start=int(answer.speaks)):
+            place = {"item_id": f"fc_{call.id}", "output_index": index}
+            yield self._taken() + self._item("added", _call(call, "in_progress", ""), index)
+            for piece in call.pieces:
+                yield self._event("response.function_call_arguments.delta", **place, delta=piece)
+            self._before = self._close_call(index, call)
 
-    def _state(self, event: str, status: str, groups: list[list[str]] | None = None) -> bytes:
-        return self._event(event, response=_response(self._answer, status, groups))
+    def _taken(self) -> bytes:
+        before, self._before = self._before, b""
+        return before
 
-    def _item(self, event: str, status: str, groups: list[list[str]]) -> bytes:
-        item = _message(self._answer, status, groups)
-        return self._event(f"response.output_item.{event}", output_index=0, item=item)
+    def _close_call(self, index: int, call: Call) -> bytes:
+        place = {"item_id": f"fc_{call.id}", "output_index": index}
+        done = self._event("response.function_call_arguments.done", **place, arguments=call.arguments)
+        return done + self._item("done", _call(call, "completed", call.arguments), index)
+
+    def _state(self, event: str, status: str, *, ended: bool = False) -> bytes:
+        return self._event(event, response=_response(self._answer, status, ended=ended))
+
+    def _item(self, event: str, item: dict[str, Any], index: int = 0) -> bytes:
+        return self._event(f"response.output_item.{event}", output_index=index, item=item)
+
+    def _message(self, status: str, groups: list[list[str]]) -> dict[str, Any]:
+        return _message(self._answer, status, groups)
 
     def _open_part(self, index: int) -> bytes:
         place = self._place(index)
@@ -130,8 +146,17 @@ def _message(answer: Answer, status: str, groups: list[list[str]]) -> dict[str, 
     return {**item, "content": content}
 
 
-def _response(answer: Answer, status: str, groups: list[list[str]] | None = None) -> dict[str, Any]:
-    ended = groups is not None
+def _call(call: Call, status: str, arguments: str) -> dict[str, Any]:
+    item = {"id": f"fc_{call.id}", "type": "function_call", "status": status, "call_id": call.id}
+    return {**item, "name": call.name, "arguments": arguments}
+
+
+def _output(answer: Answer, status: str) -> list[dict[str, Any]]:
+    said = [_message(answer, status, _groups(answer))] if answer.speaks else []
+    return said + [_call(call, "completed", call.arguments) for call in answer.calls]
+
+
+def _response(answer: Answer, status: str, *, ended: bool) -> dict[str, Any]:
     failure = {"code": answer.error_code, "message": ERROR_MESSAGE} if status == "failed" else None
     return {
         "id": f"resp_{answer.id}",
@@ -145,7 +170,7 @@ def _response(answer: Answer, status: str, groups: list[list[str]] | None = None
         "max_output_tokens": None,
         "max_tool_calls": None,
         "model": answer.model,
-        "output": [_message(answer, status, groups)] if groups is not None else [],
+        "output": _output(answer, status) if ended else [],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},

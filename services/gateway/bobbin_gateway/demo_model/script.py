@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,6 +17,22 @@ T = TypeVar("T")
 
 class BadScript(Exception):
     """The model's name has an option that does not exist or a value without sense: the caller's fault."""
+
+
+class ScriptedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One call of a tool."""
+
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+    @property
+    def text(self) -> str:
+        """The arguments as the model writes them."""
+        return (
+            self.arguments
+            if isinstance(self.arguments, str)
+            else msgspec.json.encode(self.arguments).decode()
+        )
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +50,11 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Content parts over which the deltas are spread; Responses only."""
     refusal: bool = False
     """The text is a refusal."""
+    calls: str | None = None
+    """Calls of tools before the text, as JSON: `[{"name": ..., "arguments": {...}}, ...]` for one round of
+    them, a list of such lists for several. An `arguments` that is text is sent as it is."""
+    before: str = ""
+    """What is said in the same response as the calls, before them."""
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
     """Why the answer ends early: `response.incomplete`; finish_reason `length` or `content_filter`."""
 
@@ -74,12 +95,25 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Refuse what cannot be meant; msgspec makes a ValidationError of it."""
         if len(self._endings()) > 1:
             raise ValueError("a stream ends in one way: error_after, stall_after or cut_after")
+        self.rounds()
 
     def pieces(self, said: str | None) -> list[str]:
         """The text of each delta; `said` (the rest of a `say:` message) when the script has no text."""
         text = self.text if self.text is not None else said
         if text is None:
             text = _made_up(self.deltas * self.size, self.seed)
+        return self.cut(text)
+
+    def rounds(self) -> list[list[ScriptedCall]]:
+        """The calls of each round."""
+        if self.calls is None:
+            return []
+        calls = msgspec.json.decode(self.calls, type=list[ScriptedCall | list[ScriptedCall]])
+        one = [call for call in calls if isinstance(call, ScriptedCall)]
+        return [one] if one else [calls for calls in calls if isinstance(calls, list)]
+
+    def cut(self, text: str) -> list[str]:
+        """The text in deltas."""
         return [text[start : start + self.size] for start in range(0, len(text), self.size)]
 
     def has_fault(self) -> bool:

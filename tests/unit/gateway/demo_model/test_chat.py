@@ -10,7 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bobbin_gateway.demo_model import chat
-from bobbin_gateway.demo_model.answer import Answer
+from bobbin_gateway.demo_model.answer import Answer, Call
 
 
 def _answer(*pieces: str, **options: Any) -> Answer:
@@ -80,3 +80,18 @@ def test_a_whole_refusal_has_no_content() -> None:
         ChatCompletion.model_validate_json(chat.whole(_answer("No", ".", refusal=True))).choices[0].message
     )
     assert (message.content, message.refusal) == (None, "No.")
+
+
+def test_calls_are_named_first_and_their_arguments_come_in_pieces() -> None:
+    calls = [Call("call_1", "add", ['{"a"', ":1}"]), Call("call_2", "now", ["{}"])]
+    chunks = _stream(_answer(calls=calls))
+    pieces = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", [])]
+    assert [(piece["index"], piece["function"]["arguments"]) for piece in pieces] == [
+        (0, ""),
+        (0, '{"a"'),
+        (0, ":1}"),
+        (1, ""),
+        (1, "{}"),
+    ]
+    assert [piece["id"] for piece in pieces if "id" in piece] == ["call_1", "call_2"]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"

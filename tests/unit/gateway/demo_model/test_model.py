@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -82,3 +83,28 @@ def test_attempts_are_counted_by_body_and_forgotten_in_time() -> None:
     attempts = Attempts(limit=2)
     counts = [attempts.count(body) for body in (b"a", b"b", b"a", b"c", b"a", b"b")]
     assert counts == [1, 1, 2, 1, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (0, ["function_call", "function_call"]),
+        (1, ["message", "function_call"]),
+        (2, ["message"]),
+    ],
+)
+def test_a_script_asks_for_its_calls_round_by_round_and_then_speaks(done: int, said: list[str]) -> None:
+    rounds = [[{"name": "a"}, {"name": "b", "arguments": {"x": 1}}], [{"name": "c", "arguments": "no JSON"}]]
+    before = "&before=Wait" if done else ""
+    items: list[dict[str, str]] = [{"role": "user", "content": "Hi"}]
+    for number in range(done):
+        items += [{"type": "function_call"}, {"type": "function_call_output", "output": str(number)}]
+    body = json.dumps(
+        {"model": f"script:text=Done&calls={quote(json.dumps(rounds))}{before}", "input": items}
+    )
+    request = decode_request(body.encode())
+    [(_, whole)] = Model().reply("/v1/responses", request, body.encode()).writes
+    output = json.loads(whole)["output"]
+    assert [item["type"] for item in output] == said
+    if done == 0:
+        assert [(item["name"], item["arguments"]) for item in output] == [("a", "{}"), ("b", '{"x":1}')]

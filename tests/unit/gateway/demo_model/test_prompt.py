@@ -68,3 +68,26 @@ def test_a_request_without_model_is_refused() -> None:
     """As the real API does."""
     with pytest.raises(msgspec.ValidationError, match="model"):
         decode_request(b'{"input":"Hi"}')
+
+
+def _asked(dialect: str, *rounds: list[str]) -> dict[str, object]:
+    """A question, and what tools gave in each round since."""
+    items: list[dict[str, object]] = [{"role": "user", "content": "Hi"}]
+    for outputs in rounds:
+        if dialect == "responses":
+            items += [
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"} for _ in outputs
+            ]
+            items += [{"type": "function_call_output", "call_id": "c", "output": out} for out in outputs]
+        else:
+            items.append({"role": "assistant", "content": None, "tool_calls": []})
+            items += [{"role": "tool", "tool_call_id": "c", "content": out} for out in outputs]
+    return {"model": "m", "input" if dialect == "responses" else "messages": items}
+
+
+@pytest.mark.parametrize("dialect", ["responses", "chat"])
+def test_what_tools_gave_since_the_question_is_known_round_by_round(dialect: str) -> None:
+    request = decode_request(json.dumps(_asked(dialect, ["a", "b"], ["c"])).encode())
+    assert request.results == [["a", "b"], ["c"]]
+    assert request.questions == ["Hi"]
+    assert decode_request(json.dumps(_asked(dialect)).encode()).results == []

@@ -12,7 +12,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from bobbin_gateway.demo_model import responses
-from bobbin_gateway.demo_model.answer import Answer
+from bobbin_gateway.demo_model.answer import Answer, Call
 
 EVENTS = TypeAdapter[Any](ResponseStreamEvent)
 
@@ -116,3 +116,21 @@ def test_a_whole_answer_is_an_official_response() -> None:
     response = Response.model_validate_json(responses.whole(_answer("a", "b")))
     assert response.output_text == "ab"
     assert response.status == "completed"
+
+
+CALLS = [Call("call_1", "add", ['{"a"', ":1}"]), Call("call_2", "now", ["{}"])]
+
+
+@pytest.mark.parametrize("text", [[], ["Let ", "me"]])
+def test_calls_stand_behind_the_text_and_every_event_is_one_of_the_official_types(text: list[str]) -> None:
+    events = _stream(_answer(*text, calls=CALLS))
+    for event in events:
+        EVENTS.validate_python(event)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    output = events[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["message"] * bool(text) + ["function_call"] * 2
+    assert [item.get("arguments") for item in output][-2:] == ['{"a":1}', "{}"]
+    deltas = [event["delta"] for event in events if event["type"] == "response.function_call_arguments.delta"]
+    assert deltas == ['{"a"', ":1}", "{}"]
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == output

@@ -35,6 +35,9 @@ def test_options_are_read_as_in_a_url() -> None:
         "garbage=0",
         "refusal=perhaps",
         "cut_after=1&stall_after=2",
+        "calls=add",
+        "calls=[1]",
+        "calls=[{}]",
     ],
 )
 def test_a_mistake_is_named(query: str) -> None:
