@@ -22,6 +22,10 @@ from bobbin_protocol.threads import LockedStatus
 from bobbin_protocol.updates import AssistantMessageContentPartTextDelta
 
 
+class Panic(BaseException):
+    """What extensions in Rust raise when they find a bug of their own (PyO3's ``PanicException``)."""
+
+
 class Awkward:
     """The message says what to do."""
 
@@ -36,6 +40,8 @@ class Awkward:
         match word:
             case "raise":
                 raise RuntimeError("secret internals")
+            case "panic":
+                raise Panic("at the disco")
             case "refuse":
                 raise AgentError("Not today.", allow_retry=False, detail="for the log")
             case "surrogate":

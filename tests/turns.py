@@ -161,12 +161,12 @@ async def ended(
 
 async def journalled(cluster: Cluster, turn_id: str, events: int, owner: str = "local") -> None:
     """Wait until the journal has so many events of a turn: from then on every gateway shows them."""
-    wanted = {"turns": [{"owner_id": owner, "turn_id": turn_id}]}
     async with store_of(cluster.store, owner) as store, asyncio.timeout(15):
         last = 0
         while last < events:
+            wanted = {"turns": [{"owner_id": owner, "turn_id": turn_id, "after": last}]}
             progress = (await store.post("/v1/watch", json=wanted)).raise_for_status().json()["turns"][0]
-            last = max((chunk["last"] for chunk in progress["journal"]), default=0)
+            last = max((chunk["last"] for chunk in progress["journal"]), default=last)
             await asyncio.sleep(0.01)
 
 

@@ -53,13 +53,13 @@ class StoreUnavailable(Exception):
 class Store:
     """A client for one store: calls in the name of one owner, and the process's own, for turns of many.
 
-    The process's own have connections to themselves: whatever users do, its lease is renewed and its journal
-    written.
+    Those that are vital have connections to themselves: whatever users do, the lease is renewed and the
+    journal written.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, own: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, vital: aiohttp.ClientSession) -> None:
         self._session = session
-        self._own = own
+        self._vital = vital
 
     async def begin_turn(self, owner_id: str, begin: BeginTurn) -> BeginAnswer:
         """Open a turn, or find the one that the request has opened before; safe to repeat."""
@@ -94,15 +94,17 @@ class Store:
 
     async def renew_lease(self, gateway_id: str, wanted: RenewLease) -> LeaseRenewed:
         """Register this process, or renew its lease."""
-        return await self._call(_LEASE, None, "PUT", _path("gateways", gateway_id), wanted)
+        return await self._call(_LEASE, None, "PUT", _path("gateways", gateway_id), wanted, vital=True)
 
     async def claim_turns(self, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
         """Take over turns of processes that died."""
-        return await self._call(_CLAIMED, None, "POST", _path("gateways", gateway_id, "claims"), wanted)
+        path = _path("gateways", gateway_id, "claims")
+        return await self._call(_CLAIMED, None, "POST", path, wanted, vital=True)
 
     async def write_journal(self, gateway_id: str, wanted: WriteJournal) -> JournalWritten:
         """Add to the journal of many turns; safe to repeat."""
-        return await self._call(_WRITTEN, None, "POST", _path("gateways", gateway_id, "journal"), wanted)
+        path = _path("gateways", gateway_id, "journal")
+        return await self._call(_WRITTEN, None, "POST", path, wanted, vital=True)
 
     async def watch(self, wanted: Watch) -> Watched:
         """What happened to many turns and in many threads."""
@@ -160,8 +162,10 @@ class Store:
         body: msgspec.Struct | None = None,
         *,
         query: dict[str, str] | None = None,
+        vital: bool = False,
     ) -> T:
-        content, status = await self._exchange(method, path, owner_id, body, query)
+        session = self._vital if vital else self._session
+        content, status = await self._exchange(session, method, path, owner_id, body, query)
         if status < _FIRST_ERROR:
             try:
                 return answer.decode(content or _NIL)
@@ -169,8 +173,9 @@ class Store:
                 raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
         raise _refusal(status, content, f"{method} {path}")
 
+    @staticmethod
     async def _exchange(
-        self,
+        session: aiohttp.ClientSession,
         method: str,
         path: str,
         owner_id: str | None,
@@ -179,7 +184,6 @@ class Store:
     ) -> tuple[bytes, int]:
         """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
         data = None if body is None else _encode(body)
-        session = self._own if owner_id is None else self._session
         headers = None if owner_id is None else {OWNER_HEADER: owner_id}
 
         async def send() -> tuple[bytes, int]:
@@ -219,8 +223,8 @@ async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[S
             skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
         )
 
-    async with session(_MOST_CONNECTIONS) as users, session(_MOST_OWN_CONNECTIONS) as own:
-        yield Store(users, own)
+    async with session(_MOST_CONNECTIONS) as users, session(_MOST_VITAL_CONNECTIONS) as vital:
+        yield Store(users, vital)
     await asyncio.sleep(0)  # aiohttp: lets the transports of closed connections go
 
 
@@ -238,7 +242,7 @@ def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str,
 
 
 _MOST_CONNECTIONS = 32
-_MOST_OWN_CONNECTIONS = 8
+_MOST_VITAL_CONNECTIONS = 8
 _OK = 200
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})

@@ -31,7 +31,7 @@ async def answers(chat: Client, thread_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "word", ["raise", "refuse", "surrogate", "deaf", "stone deaf", "desert", "no json", "long title"]
+    "word", ["raise", "panic", "refuse", "surrogate", "deaf", "stone deaf", "desert", "no json", "long title"]
 )
 async def test_what_was_said_is_kept_when_the_agent_breaks(chat: Client, word: str) -> None:
     events = await chat.create(word)

@@ -108,7 +108,10 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """The calls of each round."""
         if self.calls is None:
             return []
-        calls = msgspec.json.decode(self.calls, type=list[ScriptedCall | list[ScriptedCall]])
+        try:
+            calls = msgspec.json.decode(self.calls, type=list[ScriptedCall | list[ScriptedCall]])
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"calls: {error}") from error
         one = [call for call in calls if isinstance(call, ScriptedCall)]
         return [one] if one else [calls for calls in calls if isinstance(calls, list)]
 

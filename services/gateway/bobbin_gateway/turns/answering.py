@@ -87,6 +87,6 @@ def _outcome(listening: asyncio.Task[None], running: RunningTurn) -> Outcome:
         return DESERTED
     if error is None:
         return COMPLETED
-    if isinstance(error, Exception):
-        return outcome_of(error)
-    raise error
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    return outcome_of(error)  # whatever it is (panics in extensions are no `Exception`): it ends one turn

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior request."
 """What a later turn's model reads after an answer that the user stopped (reference: the same note)."""
 
+_LEAST_TRY_S = 1.0
+"""However late it is, the store is asked once, and may take this long."""
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _FINAL = frozenset({"lease_lost", "not_found", "conflict"})
@@ -51,7 +53,8 @@ async def finish(
     pause_s = _FIRST_PAUSE_S
     while not running.lost:
         try:
-            await store.finish_turn(turn.owner_id, turn.id, wanted)
+            async with asyncio.timeout_at(max(deadline(), clock() + _LEAST_TRY_S)):
+                await store.finish_turn(turn.owner_id, turn.id, wanted)
         except StoreRefused as refused:
             log.error("turn refused by the store", turn_id=turn.id, problem=refused.problem.detail)
             if refused.problem.code == "lease_lost":
@@ -59,11 +62,12 @@ async def finish(
             if refused.problem.code in _FINAL or wanted.error == _REFUSED:
                 return False
             wanted = _with_less(wanted)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, TimeoutError) as error:
+            reason = str(error) or "no answer in time"
             if clock() + pause_s > deadline():
-                log.error("turn not saved", turn_id=turn.id, reason=str(error))
+                log.error("turn not saved", turn_id=turn.id, reason=reason)
                 return False
-            log.warning("store away, will try again", turn_id=turn.id, reason=str(error))
+            log.warning("store away, will try again", turn_id=turn.id, reason=reason)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         else:

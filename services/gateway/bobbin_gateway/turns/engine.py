@@ -215,7 +215,7 @@ class TurnEngine:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._settings.shutdown_grace_s
         self._last_moment = min(self._last_moment, deadline + STOPPING_S - _HAND_OVER_S)
-        while self.turns.all() or self.beginning:
+        while (self.turns.all() or self.beginning) and clock() < self._last_moment + _HAND_OVER_S:
             if clock() < deadline:
                 await self._some_progress(deadline - clock())
                 continue
@@ -249,20 +249,21 @@ class TurnEngine:
         await self.lease.renew()
 
     async def _run(self, running: RunningTurn, answering: Answering) -> None:
-        turn, last_word = running.turn, None
+        turn, stored = running.turn, False
         try:
             ending = await self._answer(running, answering)
             _log_ending(turn, ending)
             if not running.lost and ending.error is not None:
                 running.tell(ending.error)
-            if running.lost or not await finish(self._store, running, ending, deadline=self._deadline()):
-                last_word = outcome.LOST.error if running.lost else outcome.UNSAVED
+            stored = not running.lost and await finish(
+                self._store, running, ending, deadline=self._deadline()
+            )
         except Exception:  # a bug of ours must not end the other turns of the process
             log.exception("turn lost", turn_id=turn.id)
-            last_word = outcome.UNSAVED
         finally:
-            self._forget(running, stored=last_word is None)
-            running.close(last_word)
+            self._forget(running, stored=stored)
+            unsaved = outcome.LOST.error if running.lost else outcome.UNSAVED
+            running.close(None if stored else unsaved)
 
     def _deadline(self) -> Callable[[], float]:
         """Until when (on the loop's clock) a turn that ends now waits for a store that is away."""

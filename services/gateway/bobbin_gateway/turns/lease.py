@@ -67,10 +67,21 @@ class Lease:
         self._released[turn_id] = TurnRef(owner_id=owner_id, turn_id=turn_id)
 
     async def run(self, take_over: Callable[[ClaimedTurn], None]) -> None:
-        """Renew and claim; for ever."""
+        """Renew and claim, side by side: a claim that hangs must not cost the lease; for ever."""
+        pause_s = min(self._lease_s / _RENEWALS, _LONGEST_PAUSE_S)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep(pause_s), name="renewals")
+            tasks.create_task(self._claim_what_there_is(pause_s, take_over), name="claims")
+
+    async def _keep(self, pause_s: float) -> None:
         while True:
-            if not (await self.renew() and self._may_claim() and await self._claim(take_over)):
-                await asyncio.sleep(min(self._lease_s / _RENEWALS, _LONGEST_PAUSE_S))
+            await self.renew()
+            await asyncio.sleep(pause_s)
+
+    async def _claim_what_there_is(self, pause_s: float, take_over: Callable[[ClaimedTurn], None]) -> None:
+        while True:
+            if not (self._may_claim() and await self._claim(take_over)):
+                await asyncio.sleep(pause_s)
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
@@ -114,13 +125,16 @@ class Lease:
     async def _claim(self, take_over: Callable[[ClaimedTurn], None]) -> bool:
         """Take over what there is. Whether there may be more."""
         self._new_to_claim.clear()
+        gateway_id = self.gateway_id
         running = [*self._beginning, *(running.turn_id for running in self._turns.all())]
         try:
             claimed = await self._store.claim_turns(
-                self.gateway_id, ClaimTurns(limit=_MOST_CLAIMS, running=running)
+                gateway_id, ClaimTurns(limit=_MOST_CLAIMS, running=running)
             )
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("nothing claimed", reason=str(error))
+            return False
+        if gateway_id != self.gateway_id:  # found dead meanwhile: another one gets them
             return False
         more = claimed.more
         for turn in claimed.turns:

@@ -67,7 +67,7 @@ class OutputTooLarge(Exception):
     """The agent says more than a turn may hold (``MAX_OUTPUT_BYTES``)."""
 
 
-def outcome_of(error: Exception) -> Outcome:
+def outcome_of(error: BaseException) -> Outcome:
     """What an agent's failure means."""
     if isinstance(error, OutputTooLarge):
         return TOO_LARGE

@@ -27,7 +27,7 @@ from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
 from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
-from bobbin_protocol.threads import ActiveStatus, ThreadMetadata, thread_for_client
+from bobbin_protocol.threads import ActiveStatus, ThreadMetadata, ThreadStatus, thread_for_client
 from bobbin_protocol.wire import encode_json
 
 
@@ -68,6 +68,7 @@ class RunningTurn(NumberedSource):
         self._ended = asyncio.Event()
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
+        self._told_status: ThreadStatus = ActiveStatus()  # as of every thread in which a turn begins
         self.stored_thread = _snapshot(turn.thread)
         """The thread as the store knows it."""
 
@@ -162,8 +163,8 @@ class RunningTurn(NumberedSource):
         own, sent = self.turn.thread, self._sent_thread
         if own.title is None and thread.title is not None:
             self.suggested_title = own.title = sent.title = thread.title
-        if not isinstance(thread.status, ActiveStatus):
-            own.status = sent.status = thread.status
+        if thread.status != self._told_status:
+            self._told_status = own.status = sent.status = thread.status
         if thread.allowed_image_domains is not None:
             own.allowed_image_domains = sent.allowed_image_domains = thread.allowed_image_domains
 

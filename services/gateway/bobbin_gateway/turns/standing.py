@@ -11,6 +11,7 @@ from bobbin_gateway.turns.frames import events_of, frames_of
 from bobbin_gateway.turns.registry import RunningTurns
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, UserMessageItem
+from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.store.watch import Watch, WatchedTurn
 
 
@@ -36,12 +37,21 @@ class StandingItems:
             return _visible(self._running.items)
         if running_turn_id is None:
             return []
-        watch = Watch(turns=[WatchedTurn(owner_id=self._owner_id, turn_id=running_turn_id)])
-        [progress] = (await self._store.watch(watch)).turns
         fold = ItemFold()
-        for event in events_of(frames_of(progress.journal)):
+        for event in events_of(frames_of(await self._journal(running_turn_id))):
             fold.apply(event)
         return _visible(fold)
+
+    async def _journal(self, turn_id: str) -> list[JournalChunk]:
+        """All that the journal has of a turn; it comes in parts."""
+        chunks: list[JournalChunk] = []
+        while True:
+            after = chunks[-1].last if chunks else 0
+            wanted = [WatchedTurn(owner_id=self._owner_id, turn_id=turn_id, after=after)]
+            [progress] = (await self._store.watch(Watch(turns=wanted))).turns
+            chunks += progress.journal
+            if not (progress.more and progress.journal):
+                return chunks
 
 
 def _visible(fold: ItemFold) -> list[StoredItem]:

@@ -65,16 +65,22 @@ class RemoteTurn(NumberedSource):
         while len(self.log.frames) < after and not self.log.ended and self._looks < enough:
             await self._next_look.wait()
 
-    def take(self, progress: TurnProgress) -> None:
-        """Add what is new. What is not all there is is no answer yet to those who wait for one."""
+    def take(self, progress: TurnProgress) -> bool:
+        """Add what is new. Whether there is more of it already.
+
+        Then nothing is said yet to those who wait for an answer. But what comes behind a gap is of no use:
+        the journal has expired.
+        """
+        before = len(self.log.frames)
         for chunk in progress.journal:
             self._add(chunk)
-        if progress.more:
-            return
+        if progress.more and (len(self.log.frames) > before or not progress.journal):
+            return True
         self._take(progress)
         self._looks += 1
         self._next_look.set()
         self._next_look = asyncio.Event()
+        return False
 
     def _take(self, progress: TurnProgress) -> None:
         self.state = progress.state
@@ -265,9 +271,8 @@ class Watcher:
         except (StoreUnavailable, StoreRefused) as error:
             log.warning("nothing seen, will look again", reason=str(error))
             return False
-        for turn, progress in zip(turns, watched.turns, strict=True):
-            turn.take(progress)
-        if any(progress.more for progress in watched.turns):
+        more = [turn.take(progress) for turn, progress in zip(turns, watched.turns, strict=True)]
+        if any(more):
             self._look_soon()
         for feed, changes in zip(feeds, watched.changes, strict=True):
             feed.take(changes)

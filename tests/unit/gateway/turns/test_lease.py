@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from bobbin_gateway.turns.lease import Lease
 from bobbin_gateway.turns.registry import RunningTurns
 from bobbin_protocol.store.gateways import ClaimedTurn
+from bobbin_protocol.store.watch import Watch
 from tests.unit.gateway.turns.broken_store import SETTINGS, broken_store
 
 THREAD = {"id": "thr_1", "created_at": "2026-01-01T00:00:00Z"}
@@ -52,6 +54,52 @@ async def test_a_renewal_that_hangs_is_given_up_while_the_lease_still_lasts() ->
         first, _, third = [await renewed.get() for _ in range(3)]
         running.cancel()
     assert third - first < lease_s
+
+
+async def test_a_claim_that_hangs_costs_no_lease() -> None:
+    renewals: list[float] = []
+    claiming = asyncio.Event()
+
+    async def renew(_: Any) -> dict[str, Any]:
+        renewals.append(time.monotonic())
+        return {"alive": True}
+
+    async def claim(_: Any) -> dict[str, Any]:
+        claiming.set()
+        await asyncio.sleep(SETTINGS.store_timeout_s)
+        return {}
+
+    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(10):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=0.5))
+        running = asyncio.create_task(lease.run(lambda _: None))
+        await claiming.wait()
+        before = len(renewals)
+        await asyncio.sleep(1)
+        running.cancel()
+    assert len(renewals) - before >= 4
+    assert max(later - earlier for earlier, later in pairwise(renewals)) < 0.5
+
+
+async def test_users_whose_calls_hang_cost_no_lease() -> None:
+    hanging = 0
+
+    async def renew(_: Any) -> dict[str, Any]:
+        return {"alive": True}
+
+    async def watch(_: Any) -> dict[str, Any]:
+        nonlocal hanging
+        hanging += 1
+        await asyncio.sleep(SETTINGS.store_timeout_s)
+        return {}
+
+    async with broken_store(lease=renew, watch=watch) as store, asyncio.timeout(10):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=1.0))
+        users = [asyncio.create_task(store.watch(Watch())) for _ in range(100)]
+        await asyncio.sleep(0.5)
+        assert hanging >= 8
+        assert all([await lease.renew() for _ in range(5)])
+        for user in users:
+            user.cancel()
 
 
 async def test_a_turn_that_cannot_be_brought_back_does_not_keep_others_from_it() -> None:

@@ -62,6 +62,20 @@ async def test_a_journal_that_comes_in_parts_is_whole_before_anything_is_said_of
     assert (len(turn.log.frames), turn.log.ended, turn.log.moved) == (3, True, False)
 
 
+async def test_a_journal_with_a_gap_is_given_up_after_a_second_look_however_much_comes_behind_the_gap() -> (
+    None
+):
+    """It has expired in part: asking for the rest again and again would help nobody."""
+    turn = remote()
+    behind = [JournalChunk(first=n, last=n, data=b"data: {}\n\n") for n in (5, 6)]
+    looks = [
+        turn.take(TurnProgress(state="completed", event_count=9, journal=behind, more=True)) for _ in "ab"
+    ]
+    assert looks == [False, False]
+    assert turn.found.is_set()
+    assert turn.log.moved
+
+
 async def test_a_turn_whose_length_nobody_knows_is_told_in_another_form() -> None:
     """It was ended by another service, or by a store of before the journal."""
     turn = remote()
