@@ -9,8 +9,8 @@ from typing import Any
 
 from bobbin_gateway.agent import AgentError, Turn
 from bobbin_gateway.openai_agent.answer import Answer
-from bobbin_gateway.openai_agent.chat import ChatReader
-from bobbin_gateway.openai_agent.responses import ResponsesReader
+from bobbin_gateway.openai_agent.chat_reader import ChatReader
+from bobbin_gateway.openai_agent.responses_reader import ResponsesReader
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_protocol.events import ThreadItemUpdatedEvent, ThreadStreamEvent
 from bobbin_protocol.fold import ItemFold
