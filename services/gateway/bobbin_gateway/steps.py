@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bobbin_gateway.agent import Turn
 from bobbin_protocol.events import (
@@ -98,7 +99,10 @@ class Steps:
     def close(
         self, summary: WorkflowSummary | None = None, *, expanded: bool = False
     ) -> list[ThreadStreamEvent]:
-        """End the workflow, if one is open. Without a summary it is how long it took."""
+        """End the workflow, if one is open. Without a summary it is how long it took.
+
+        Steps that were not said to have ended seem to go on no longer.
+        """
         item, self._item = self._item, None
         self._places = {}
         if item is None:
@@ -106,6 +110,10 @@ class Steps:
         workflow = item.workflow
         workflow.summary = summary or DurationSummary(duration=_seconds_since(item.created_at))
         workflow.expanded = expanded
+        workflow.tasks = [
+            replace(task, status_indicator="none") if task.status_indicator == "loading" else task
+            for task in workflow.tasks
+        ]
         return [ThreadItemDoneEvent(item=item)]
 
     def _open(self, kind: Literal["custom", "reasoning"], tasks: list[Task]) -> WorkflowItem:

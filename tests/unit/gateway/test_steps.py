@@ -58,6 +58,14 @@ def test_the_summary_of_a_workflow_is_how_long_it_took_unless_someone_knows_bett
     assert steps.close() == []
 
 
+def test_what_still_loads_when_a_workflow_ends_loads_no_more() -> None:
+    steps = Steps(turn())
+    events = steps.put("a", CustomTask(title="A", status_indicator="loading"))
+    events += steps.put("b", CustomTask(title="B", status_indicator="complete"))
+    [workflow] = folded(events + steps.close())
+    assert [task.status_indicator for task in workflow.workflow.tasks] == ["none", "complete"]
+
+
 def test_what_a_shown_event_says_does_not_change_any_more() -> None:
     steps = Steps(turn())
     first = steps.put("a", CustomTask(title="A"))

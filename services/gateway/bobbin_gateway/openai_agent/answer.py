@@ -1,49 +1,34 @@
-"""What the model has said so far in this turn, and the events that tell it; free of I/O and of dialects.
+"""What the model has said and done so far in this turn, and the events that tell it.
 
-Invariants:
+Free of I/O and of dialects. Invariants:
 
 * An assistant message appears (``thread.item.added``) with its first text, so an empty one never does.
 * Its texts add up: the deltas of a part, joined, are the text of its ``content_part.done`` and of the item.
 * Ids are ours. The provider's ids change between events of one item, or repeat; items and parts are told
   apart by their position (``output_index``, ``content_index``).
+* Steps stand in a workflow that is closed before the next message or image, unless a tool of ours still runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent import failures
-from bobbin_protocol.events import (
-    NoticeEvent,
-    ThreadItemAddedEvent,
-    ThreadItemDoneEvent,
-    ThreadItemUpdatedEvent,
-    ThreadStreamEvent,
-)
-from bobbin_protocol.items import AssistantMessageContent, AssistantMessageItem, ThreadItem
+from bobbin_gateway.openai_agent.images import Images
+from bobbin_gateway.openai_agent.messages import Message, OpenMessage
+from bobbin_gateway.openai_agent.work import Titles, Work, WorkState
+from bobbin_gateway.steps import Steps
+from bobbin_gateway.tools.tool import ToolCall
+from bobbin_protocol.events import NoticeEvent, ThreadStreamEvent
+from bobbin_protocol.items import Annotation, AssistantMessageItem, ThreadItem
 from bobbin_protocol.store.turns import Usage
-from bobbin_protocol.updates import (
-    AssistantMessageContentPartAdded,
-    AssistantMessageContentPartDone,
-    AssistantMessageContentPartTextDelta,
-)
 
 CutShort: TypeAlias = Literal["length", "content_filter", "other"]
 """Why the model stopped before it was done."""
-
-
-class OpenMessage(Struct, frozen=True, array_like=True):
-    """A message that is not closed: where the provider has it, and which item of ours it is."""
-
-    output_index: int
-    item_id: str
-    parts: list[tuple[int, bool]]
-    """Of each part, in our order: the provider's index, and whether it is closed."""
 
 
 class AnswerState(Struct, frozen=True, array_like=True):
@@ -52,61 +37,109 @@ class AnswerState(Struct, frozen=True, array_like=True):
     said_something: bool
     acted: bool
     open: list[OpenMessage]
+    heard: list[str] = []
+    waiting: list[tuple[int, int, Annotation]] = []
+    work: WorkState = WorkState()
+    images: list[tuple[int, str]] = []
+    has_images: bool = False
+    partial_images: int = 0
+    usage: Usage | None = None
 
 
 class Answer:
-    """The answer of one turn, in the making.
+    """The answer of one turn, in the making, over as many rounds as the model is asked.
 
     Attributes:
-        usage: What the provider counted, as far as it said so.
-        whole: Whether the provider has said that the answer is at its end.
+        usage: What the provider counted in all rounds, as far as it said so.
+        whole: Whether the provider has said that the round is at its end.
         over: Whether it has said that nothing else follows either.
         cut_short: Why it is not whole, when it is not.
-        acted: Whether the model gave something else than text: a call of a tool, an image.
+        acted: Whether the model gave something else than text: an image, or calls in an earlier round.
         said_something: Whether there was any text.
+        heard: Kinds of items that the provider told of in this round; ``message`` once it had any text.
+        work: What the model does besides speaking.
+        images: The images that it makes.
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, titles: Titles = lambda _: None) -> None:
         self.usage: Usage | None = None
         self.whole = False
         self.over = False
         self.cut_short: CutShort | None = None
         self.acted = False
         self.said_something = False
+        self.heard: set[str] = set()
+        self.work = Work(turn, titles)
+        self.images = Images(turn)
         self._turn = turn
-        self._open: dict[int, _Message] = {}
+        self._usage_before: Usage | None = None
+        self._open: dict[int, Message] = {}
+        self._waiting: list[tuple[int, int, Annotation]] = []
 
     @classmethod
-    def restored(cls, turn: Turn, state: AnswerState, items: Sequence[ThreadItem]) -> Answer:
+    def restored(
+        cls, turn: Turn, state: AnswerState, items: Sequence[ThreadItem], titles: Titles = lambda _: None
+    ) -> Answer:
         """The answer as it was when `state` was taken and it had made these items.
 
         Raises:
             LookupError: They do not belong together.
         """
-        answer = cls(turn)
+        answer = cls(turn, titles)
         answer.said_something, answer.acted = state.said_something, state.acted
+        answer.heard, answer._waiting = set(state.heard), list(state.waiting)
+        answer.usage = answer._usage_before = state.usage
         messages = {item.id: item for item in items if isinstance(item, AssistantMessageItem)}
         for message in state.open:
-            answer._open[message.output_index] = _Message.restored(messages[message.item_id], message.parts)
+            answer._open[message.output_index] = Message.restored(messages[message.item_id], message.parts)
+        answer.work = Work.restored(turn, titles, state.work, items)
+        answer.images.restore(state.images, items)
+        answer.images.any, answer.images.partial_images = state.has_images, state.partial_images
         return answer
 
     def state(self) -> AnswerState:
         """What `restored` needs; only of an answer that has not been said to be at its end."""
         return AnswerState(
-            self.said_something,
-            self.acted,
-            [message.state(output_index) for output_index, message in self._open.items()],
+            said_something=self.said_something,
+            acted=self.acted,
+            open=[message.state(output_index) for output_index, message in self._open.items()],
+            heard=sorted(self.heard),
+            waiting=self._waiting,
+            work=self.work.state(),
+            images=self.images.state(),
+            has_images=self.images.any,
+            partial_images=self.images.partial_images,
+            usage=self._usage_before,
         )
+
+    @property
+    def steps(self) -> Steps:
+        """The open workflow. Tools of ours show there how their calls go, by the ids of these."""
+        return self.work.steps
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        """The calls that the model asks for in this round, in order."""
+        return self.work.calls.made()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are pictures in the turn, whose addresses may hold them whole."""
+        return self.images.any
 
     def say(self, output_index: int, content_index: int, text: str) -> list[ThreadStreamEvent]:
         """Add text to a part of a message."""
         if not text:
             return []
         message = self._open.get(output_index)
-        if message is None:
-            self.said_something = True
-            message = self._open[output_index] = _Message.new(self._turn)
-        return message.say(content_index, text)
+        return message.say(content_index, text) if message else self._begin(output_index, content_index, text)
+
+    def _begin(self, output_index: int, content_index: int, text: str) -> list[ThreadStreamEvent]:
+        self.said_something = True
+        self.heard.add("message")
+        events = self.work.fold()
+        message = self._open[output_index] = Message.new(self._turn)
+        return events + message.say(content_index, text) + self._annotate_waiting(output_index)
 
     def settle(self, output_index: int, content_index: int, text: str) -> list[ThreadStreamEvent]:
         """Close a part whose text the provider states as a whole; what of it was not said yet is said now."""
@@ -115,115 +148,109 @@ class Answer:
         rest = text[len(said) :] if text.startswith(said) else ""
         events = self.say(output_index, content_index, rest)
         message = self._open.get(output_index)
-        return events + message.close_part(content_index) if message else events
+        if message is None:
+            return events
+        return events + self._annotate_waiting(output_index) + message.close_part(content_index)
 
     def is_open(self, output_index: int) -> bool:
         """Whether the message has said something, and is not closed."""
         return output_index in self._open
 
+    def annotate(
+        self, output_index: int, content_index: int, annotation: Annotation | None
+    ) -> list[ThreadStreamEvent]:
+        """Add an annotation once there is the text that it stands behind; at the end if that never comes."""
+        if annotation is None:
+            return []
+        message = self._open.get(output_index)
+        if message is not None and message.reaches(content_index, annotation):
+            return message.annotate(content_index, annotation)
+        waiting = (output_index, content_index, annotation)
+        if waiting not in self._waiting:
+            self._waiting.append(waiting)
+        return []
+
+    def _annotate_waiting(self, output_index: int, *, at_end: bool = False) -> list[ThreadStreamEvent]:
+        message, events = self._open[output_index], list[ThreadStreamEvent]()
+        waiting, self._waiting = self._waiting, []
+        for index, content_index, annotation in waiting:
+            if index == output_index and (at_end or message.reaches(content_index, annotation)):
+                events += message.annotate(content_index, annotation)
+            else:
+                self._waiting.append((index, content_index, annotation))
+        return events
+
     def close(self, output_index: int) -> list[ThreadStreamEvent]:
         """Give the message in its final form."""
-        message = self._open.pop(output_index, None)
-        return message.close() if message else []
+        if output_index not in self._open:
+            return []
+        events = self._annotate_waiting(output_index, at_end=True)
+        return events + self._open.pop(output_index).close()
+
+    def begin_image(self, output_index: int) -> list[ThreadStreamEvent]:
+        """Show that an image is being made."""
+        if self.images.is_open(output_index):
+            return []
+        return self.work.fold() + self.images.begin(output_index)
+
+    def show_image(self, output_index: int, url: str | None, number: int) -> list[ThreadStreamEvent]:
+        """Show one of the states of an image, by its number from 0."""
+        if url is None:
+            return []
+        return self.begin_image(output_index) + self.images.show(output_index, url, number)
+
+    def end_image(self, output_index: int, url: str | None) -> list[ThreadStreamEvent]:
+        """Show an image in its final form; the user is told if there is none."""
+        if url is None:
+            notice = NoticeEvent(level="warning", message="The model service did not make the image.")
+            return [*self.images.end(output_index, None), notice]
+        return self.begin_image(output_index) + self.images.end(output_index, url)
+
+    def add_image(self, url: str | None) -> list[ThreadStreamEvent]:
+        """Show an image that comes whole."""
+        return [] if url is None else self.work.fold() + self.images.add(url)
+
+    def count(self, input_tokens: int | None, output_tokens: int | None) -> None:
+        """Take down what the provider counted in this round, in place of what it said of it before."""
+        before = self._usage_before or Usage(input_tokens=0, output_tokens=0)
+        self.usage = Usage(
+            input_tokens=before.input_tokens + (input_tokens or 0),
+            output_tokens=before.output_tokens + (output_tokens or 0),
+        )
+
+    def next_round(self) -> None:
+        """Make ready for what the model says to the results of its calls."""
+        self.whole = self.over = False
+        self.cut_short = None
+        self.heard.clear()
+        self.acted = True
+        self._usage_before = self.usage
+        self._open.clear()
+        self._waiting.clear()
+        self.work.next_round()
 
     def finish(self) -> list[ThreadStreamEvent]:
-        """End the answer, as the provider's stream has ended.
+        """End the round, as the provider's stream has ended; if the model asks for no calls, the answer.
 
         Raises:
             AgentError: The stream broke off, or held nothing for the user.
         """
         if not self.whole:
             raise failures.broken_off()
-        events = [event for index in list(self._open) for event in self.close(index)]
-        if not self.said_something and not self.acted:
+        if not (self.said_something or self.acted or self.work.calls.open):
             raise failures.no_answer(self.cut_short)
+        events = [event for index in list(self._open) for event in self.close(index)]
+        events += self.images.end_all()
+        if self.work.calls.open:
+            return events + self.work.show_heard()
+        events += self.work.close()
         if self.cut_short is not None:
             events.append(NoticeEvent(level="warning", message=_NOTICES[self.cut_short]))
         return events
 
-
-class _Part:
-    """A piece of a message; `index` is its place in our item."""
-
-    __slots__ = ("closed", "index", "texts")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.texts: list[str] = []
-        self.closed = False
-
-    def content(self) -> AssistantMessageContent:
-        return AssistantMessageContent(text="".join(self.texts))
-
-
-class _Message:
-    """An assistant message in the making."""
-
-    def __init__(self, item_id: str, thread_id: str, created_at: datetime) -> None:
-        self._id = item_id
-        self._thread_id = thread_id
-        self._created_at = created_at
-        self._parts: dict[int, _Part] = {}  # by the provider's index, in order of appearance
-
-    @classmethod
-    def new(cls, turn: Turn) -> _Message:
-        return cls(turn.new_id("message"), turn.thread.id, datetime.now(UTC))
-
-    @classmethod
-    def restored(cls, item: AssistantMessageItem, parts: Sequence[tuple[int, bool]]) -> _Message:
-        message = cls(item.id, item.thread_id, item.created_at)
-        for index, (content_index, closed) in enumerate(parts):
-            part = message._parts[content_index] = _Part(index)
-            part.texts.append(item.content[index].text)
-            part.closed = closed
-        return message
-
-    def state(self, output_index: int) -> OpenMessage:
-        parts = [(content_index, part.closed) for content_index, part in self._parts.items()]
-        return OpenMessage(output_index, self._id, parts)
-
-    def say(self, content_index: int, text: str) -> list[ThreadStreamEvent]:
-        part = self._parts.get(content_index)
-        events = [] if part else self._open_part(content_index)
-        part = part or self._parts[content_index]
-        part.texts.append(text)
-        part.closed = False
-        delta = AssistantMessageContentPartTextDelta(content_index=part.index, delta=text)
-        events.append(ThreadItemUpdatedEvent(item_id=self._id, update=delta))
-        return events
-
-    def _open_part(self, content_index: int) -> list[ThreadStreamEvent]:
-        events: list[ThreadStreamEvent] = []
-        if not self._parts:
-            events.append(ThreadItemAddedEvent(item=self._item()))
-        part = self._parts[content_index] = _Part(len(self._parts))
-        added = AssistantMessageContentPartAdded(content_index=part.index, content=part.content())
-        events.append(ThreadItemUpdatedEvent(item_id=self._id, update=added))
-        return events
-
-    def text(self, content_index: int) -> str:
-        part = self._parts.get(content_index)
-        return "".join(part.texts) if part else ""
-
-    def close_part(self, content_index: int) -> list[ThreadStreamEvent]:
-        part = self._parts.get(content_index)
-        if part is None or part.closed:
-            return []
-        part.closed = True
-        done = AssistantMessageContentPartDone(content_index=part.index, content=part.content())
-        return [ThreadItemUpdatedEvent(item_id=self._id, update=done)]
-
-    def close(self) -> list[ThreadStreamEvent]:
-        events = [event for index in self._parts for event in self.close_part(index)]
-        return [*events, ThreadItemDoneEvent(item=self._item())]
-
-    def _item(self) -> AssistantMessageItem:
-        return AssistantMessageItem(
-            id=self._id,
-            thread_id=self._thread_id,
-            created_at=self._created_at,
-            content=[part.content() for part in self._parts.values()],
-        )
+    def break_off(self) -> list[ThreadStreamEvent]:
+        """Give what was held back, and leave no step or image that seems to go on: the answer has failed."""
+        return self.images.end_all() + self.work.close()
 
 
 _NOTICES: dict[CutShort, str] = {

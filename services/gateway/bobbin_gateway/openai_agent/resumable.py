@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent.answer import Answer, AnswerState
-from bobbin_gateway.openai_agent.responses import ResponsesReader
+from bobbin_gateway.openai_agent.responses_reader import ResponsesReader
+from bobbin_gateway.openai_agent.work import Titles
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem
 from bobbin_protocol.sse import SSEParser
@@ -40,13 +41,19 @@ class ResumableReader:
         self._reader = ResponsesReader(answer)
 
     @classmethod
-    def restored(cls, turn: Turn, said: Sequence[ThreadItem], checkpoint: Checkpoint) -> ResumableReader:
+    def restored(
+        cls,
+        turn: Turn,
+        said: Sequence[ThreadItem],
+        checkpoint: Checkpoint,
+        titles: Titles = lambda _: None,
+    ) -> ResumableReader:
         """The reader as it was at the checkpoint.
 
         Raises:
             LookupError: The items do not belong to the checkpoint.
         """
-        reader = cls(Answer.restored(turn, checkpoint.answer, said))
+        reader = cls(Answer.restored(turn, checkpoint.answer, said, titles))
         reader.response_id, reader.position = checkpoint.response_id, checkpoint.position
         return reader
 

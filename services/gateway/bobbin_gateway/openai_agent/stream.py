@@ -43,7 +43,7 @@ class ModelStream:
     def feed(self, chunk: bytes) -> Iterator[list[ThreadStreamEvent]]:
         """Take in the next bytes; give what each event of the provider's that they complete has to say.
 
-        What comes before a failure is given first.
+        What comes before a failure is given first, with what was held back till then.
 
         Raises:
             AgentError: The provider tells of a failure, or what it sends can't be read.
@@ -53,9 +53,10 @@ class ModelStream:
         try:
             for event in self._parser.feed(chunk):
                 yield self._read(event.data)
-        except EventTooLarge as error:
-            raise failures.unreadable(str(error)) from error
-        except msgspec.DecodeError as error:
+        except (AgentError, EventTooLarge, msgspec.DecodeError) as error:
+            yield self._answer.break_off()
+            if isinstance(error, AgentError):
+                raise
             raise failures.unreadable(f"bad event: {error}") from error
 
     def finish(self) -> Iterator[ThreadStreamEvent]:
@@ -67,11 +68,14 @@ class ModelStream:
         try:
             for event in self._parser.finish():
                 yield from self._read(event.data)
-        except msgspec.DecodeError as error:
+            if not self._is_sse:
+                raise self._not_sse()
+            yield from self._answer.finish()
+        except (AgentError, msgspec.DecodeError) as error:
+            yield from self._answer.break_off()
+            if isinstance(error, AgentError):
+                raise
             raise failures.broken_off(f"the stream ended within an event: {error}") from error
-        if not self._is_sse:
-            raise self._not_sse()
-        yield from self._answer.finish()
 
     def _read(self, data: bytes) -> list[ThreadStreamEvent]:
         if not self._is_sse:

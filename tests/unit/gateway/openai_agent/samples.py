@@ -9,9 +9,10 @@ from typing import Any
 
 from bobbin_gateway.agent import AgentError, Turn
 from bobbin_gateway.openai_agent.answer import Answer
-from bobbin_gateway.openai_agent.chat import ChatReader
-from bobbin_gateway.openai_agent.responses import ResponsesReader
+from bobbin_gateway.openai_agent.chat_reader import ChatReader
+from bobbin_gateway.openai_agent.responses_reader import ResponsesReader
 from bobbin_gateway.openai_agent.stream import ModelStream
+from bobbin_gateway.openai_agent.work import Titles
 from bobbin_protocol.events import ThreadItemUpdatedEvent, ThreadStreamEvent
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import (
@@ -48,8 +49,13 @@ def turn(*history: ThreadItem, model: str | None = None) -> Turn:
     return Turn(id="trn_1", owner_id="o", thread=thread, history=items, message=message, model=model)
 
 
-def model_stream(dialect: str) -> tuple[ModelStream, Answer]:
-    answer = Answer(turn())
+def untitled(name: str) -> None:
+    """Titles of tools, when none are to be shown."""
+    del name
+
+
+def model_stream(dialect: str, titles: Titles = untitled) -> tuple[ModelStream, Answer]:
+    answer = Answer(turn(), titles)
     return ModelStream(
         answer, ResponsesReader(answer) if dialect == "responses" else ChatReader(answer)
     ), answer
@@ -97,9 +103,9 @@ class Heard:
         ]
 
 
-def hear(dialect: str, chunks: Iterable[bytes]) -> tuple[Heard, Answer]:
+def hear(dialect: str, chunks: Iterable[bytes], titles: Titles = untitled) -> tuple[Heard, Answer]:
     """Pass a body in these chunks through the pure part of the agent."""
-    stream, answer = model_stream(dialect)
+    stream, answer = model_stream(dialect, titles)
     heard = Heard()
     try:
         for chunk in chunks:
@@ -110,6 +116,17 @@ def hear(dialect: str, chunks: Iterable[bytes]) -> tuple[Heard, Answer]:
     except AgentError as failure:
         heard.failure = failure
     return heard, answer
+
+
+def cut(body: bytes, sizes: list[int]) -> list[bytes]:
+    """Cut into pieces whose sizes repeat."""
+    pieces: list[bytes] = []
+    start = 0
+    while start < len(body):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(body[start : start + size])
+        start += size
+    return pieces
 
 
 def sse(*payloads: dict[str, Any] | str) -> bytes:

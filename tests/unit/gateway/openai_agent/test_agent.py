@@ -81,7 +81,9 @@ async def test_every_recorded_stream_reaches_the_user_as_sent(
     expected = recording.expected
     assert expected.is_text(heard.deltas)
     assert (heard.failure is not None) == (expected.end == "error")
-    assert any(isinstance(event, NoticeEvent) for event in heard.events) == (expected.end == "incomplete")
+    notices = [event for event in heard.events if isinstance(event, NoticeEvent)]
+    asked_for_approval = recording.name == "responses-openai-mcp-approval-request"
+    assert len(notices) == (expected.end == "incomplete" or asked_for_approval)
     assert (asked.usage and asked.usage.input_tokens) == expected.input_tokens
 
 

@@ -331,7 +331,7 @@ async def test_a_turn_handed_over_before_anyone_could_find_its_answer_stops_the_
 async def test_an_answer_that_cannot_be_read_stops_the_provider(
     agent: OpenAIAgent, model_server: ModelServer
 ) -> None:
-    chosen, seed = unique("text=abcdef&size=1&delay_ms=30&garbage=3")
+    chosen, seed = unique("text=abcdefghijklmnopqrstuvwxyz&size=1&delay_ms=100&garbage=3")
     heard = await hear(agent.respond(turn(model=chosen)))
     assert heard.failure is not None
     assert "can't be read" in heard.failure.message
