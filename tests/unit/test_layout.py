@@ -44,6 +44,7 @@ ELSEWHERE = {
     "bobbin_protocol/store/watch.py": CONTRACT,
     "bobbin_gateway/agent.py": "an interface: used by every agent under test",
     "bobbin_gateway/app.py": "wiring: tests/integration/test_run.py",
+    "bobbin_gateway/assistant.py": "a struct: tests/unit/gateway/openai_agent/test_acting.py",
     "bobbin_gateway/auth.py": "tests/integration/gateway/test_owners.py",
     "bobbin_gateway/demo_model/answer.py": "tested with each dialect, test_chat.py and test_responses.py",
     "bobbin_gateway/gateway.py": "a struct",

@@ -14,6 +14,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 
 from bobbin_gateway.agent import Agent, TitlingAgent
+from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.auth import authenticator
 from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
@@ -99,14 +100,15 @@ def _cors(settings: Settings) -> CORSConfig | None:
 
 
 async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
-    if settings.gateway_agent:
-        return load_agent(settings.gateway_agent), None
-    agent = await stack.enter_async_context(open_agent(settings))
-    return agent, agent if settings.title_model else None
+    agent = load_agent(settings.gateway_agent) if settings.gateway_agent else Assistant()
+    if not isinstance(agent, Assistant):
+        return agent, None
+    built_in = await stack.enter_async_context(open_agent(settings, agent))
+    return built_in, built_in if settings.title_model else None
 
 
-def load_agent(path: str) -> Agent:
-    """The agent at ``package.module:object``.
+def load_agent(path: str) -> Agent | Assistant:
+    """The agent, or the assistant to make one of, at ``package.module:object``.
 
     Raises:
         ValueError: There is none.
@@ -116,6 +118,8 @@ def load_agent(path: str) -> Agent:
         agent = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"GATEWAY_AGENT={path}: {error}") from error
+    if isinstance(agent, Assistant):
+        return agent
     if not callable(getattr(agent, "respond", None)):
-        raise ValueError(f"GATEWAY_AGENT={path}: it has no method 'respond'")
+        raise ValueError(f"GATEWAY_AGENT={path}: it has no method 'respond', and is no Assistant")
     return cast("Agent", agent)

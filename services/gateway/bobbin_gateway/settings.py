@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 
@@ -86,6 +87,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     history_tokens: Annotated[
         int, Meta(ge=100, description="Most tokens of a thread that a model gets to see (estimated)")
     ] = 60_000
+
+    model_options: Annotated[
+        str,
+        Meta(
+            description="Further fields of each request to the model, a JSON object in the words of its API "
+            '(`{"reasoning": {"effort": "low", "summary": "auto"}}`)'
+        ),
+    ] = ""
+    model_tools: Annotated[
+        str,
+        Meta(
+            description="Tools that run at the provider, a JSON list in the words of its API "
+            '(`[{"type": "web_search"}]`)'
+        ),
+    ] = ""
+    tool_timeout_s: Annotated[
+        float,
+        Meta(gt=0, description="Longest run of a tool's call, s; never longer than `SILENCE_TIMEOUT_S`"),
+    ] = 30.0
+    tool_rounds: Annotated[
+        int, Meta(ge=1, le=1000, description="How often a model may call tools before its last word")
+    ] = 16
+    tool_output_bytes: Annotated[
+        int, Meta(ge=256, description="Most bytes of a tool's result that a model gets to see")
+    ] = 65_536
 
     first_token_timeout_s: Annotated[
         float, Meta(gt=0, description="Longest wait for an agent's first event, s")
@@ -175,8 +201,23 @@ class Settings(Struct, frozen=True, kw_only=True):
                 "BACKGROUND=1 is refused with MODEL_API=chat: Chat Completions has no background mode. "
                 "Set MODEL_API=responses, or leave BACKGROUND out"
             )
+        for name, kind in (("MODEL_OPTIONS", dict[str, Any]), ("MODEL_TOOLS", list[dict[str, Any]])):
+            try:
+                msgspec.json.decode(getattr(self, name.lower()) or "null", type=kind | None)
+            except msgspec.MsgspecError as error:
+                mistakes.append(f"{name}: {error}")
         if mistakes:
             raise ValueError("\n".join(mistakes))
+
+    @property
+    def request_options(self) -> dict[str, Any]:
+        """Further fields of each request to the model."""
+        return msgspec.json.decode(self.model_options, type=dict[str, Any]) if self.model_options else {}
+
+    @property
+    def provider_tools(self) -> list[dict[str, Any]]:
+        """Tools that run at the provider."""
+        return msgspec.json.decode(self.model_tools, type=list[dict[str, Any]]) if self.model_tools else []
 
     @property
     def offered_models(self) -> frozenset[str]:

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from typing import TypeAlias
 
 import httpx2
 import msgspec
 import openai
+from msgspec.structs import replace
 
-from bobbin_gateway.agent import Turn
+from bobbin_gateway.agent import AgentError, Files, Turn
+from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.openai_agent import failures
+from bobbin_gateway.openai_agent.acting import Acting
 from bobbin_gateway.openai_agent.answer import Answer
-from bobbin_gateway.openai_agent.background import BackgroundResponses
+from bobbin_gateway.openai_agent.background import BackgroundResponses, acting_checkpoint, reader_at
 from bobbin_gateway.openai_agent.body import TAIL_S, drain, open_body
 from bobbin_gateway.openai_agent.chat import ChatCompletions
 from bobbin_gateway.openai_agent.client import JSON, ModelClient, open_client
 from bobbin_gateway.openai_agent.history import model_input
+from bobbin_gateway.openai_agent.media import loaded, published
 from bobbin_gateway.openai_agent.prompt import Message, Prompt
 from bobbin_gateway.openai_agent.responses import Responses
+from bobbin_gateway.openai_agent.resumable import ResumableReader
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.titles import MAX_TITLE
+from bobbin_gateway.tools.running import Limits
+from bobbin_gateway.tools.tool import ClientTool, Tool
+from bobbin_gateway.tools.toolbox import Toolbox, ToolSource, shown_title, specs
+from bobbin_protocol.actions import Action
 from bobbin_protocol.events import ThreadStreamEvent
-from bobbin_protocol.items import ThreadItem
+from bobbin_protocol.items import ThreadItem, WidgetItem
+from bobbin_protocol.responses import SyncCustomActionResponse
 
+Tools: TypeAlias = Mapping[str, Tool | ClientTool]
+
+_PART_OF_SILENCE = 0.9
 _TITLE_TIMEOUT_S = 20.0
 _TITLE_INPUT = 2000
 """Characters of a first message that its title is made from."""
@@ -37,8 +51,16 @@ _TITLE_INSTRUCTIONS = (
 
 
 @asynccontextmanager
-async def open_agent(settings: Settings) -> AsyncGenerator[OpenAIAgent]:
-    """The built-in agent as the settings want it; leaving closes its connections."""
+async def open_agent(
+    settings: Settings, assistant: Assistant, sources: Sequence[ToolSource] = ()
+) -> AsyncGenerator[OpenAIAgent]:
+    """The built-in agent as settings and assistant want it; leaving closes its connections.
+
+    Args:
+        settings: The gateway's.
+        assistant: What a developer adds.
+        sources: Of further tools.
+    """
     client = open_client(
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
@@ -46,15 +68,7 @@ async def open_agent(settings: Settings) -> AsyncGenerator[OpenAIAgent]:
         read_timeout_s=max(settings.first_token_timeout_s, settings.silence_timeout_s) + TAIL_S,
     )
     async with client:
-        agent = OpenAIAgent(
-            client,
-            model=settings.model,
-            dialect=_dialect(settings),
-            instructions=settings.instructions,
-            title_model=settings.title_model,
-            history_items=settings.history_items,
-            history_tokens=settings.history_tokens,
-        )
+        agent = OpenAIAgent(client, settings, assistant, Toolbox(assistant.tools, sources))
         try:
             yield agent
         finally:
@@ -79,24 +93,19 @@ class OpenAIAgent:
     """
 
     def __init__(
-        self,
-        client: ModelClient,
-        *,
-        model: str,
-        dialect: Responses | ChatCompletions,
-        instructions: str = "",
-        title_model: str = "",
-        history_items: int = 200,
-        history_tokens: int = 60_000,
+        self, client: ModelClient, settings: Settings, assistant: Assistant, toolbox: Toolbox
     ) -> None:
         self._client = client
+        self._settings = settings
+        self._assistant = assistant
+        self._toolbox = toolbox
         self._background = BackgroundResponses(client)
-        self._dialect = dialect
-        self._model = model
-        self._instructions = instructions
-        self._title_model = title_model
-        self._history_items = history_items
-        self._history_tokens = history_tokens
+        self._dialect = _dialect(settings)
+        self._limits = Limits(
+            # A call that nothing is heard of would else be taken for an agent that nothing is heard of.
+            timeout_s=min(settings.tool_timeout_s, settings.silence_timeout_s * _PART_OF_SILENCE),
+            output_bytes=settings.tool_output_bytes,
+        )
 
     async def close(self) -> None:
         """Wait until the provider has been told which answers nobody wants any more."""
@@ -108,13 +117,19 @@ class OpenAIAgent:
         Raises:
             AgentError: The model service failed; what it said before has been yielded.
         """
-        entries = model_input(turn.history, max_items=self._history_items, max_tokens=self._history_tokens)
-        prompt = Prompt(model=turn.model or self._model, instructions=self._instructions, entries=entries)
+        tools = self._toolbox.tools()
+        entries = model_input(
+            turn.history,
+            max_items=self._settings.history_items,
+            max_tokens=self._settings.history_tokens,
+            with_calls=bool(tools),
+        )
+        prompt = replace(self._prompt(turn, tools), entries=entries, tool_choice=turn.tool_choice)
         if self._dialect.in_background:
-            return self._background.respond(turn, partial(self._post, prompt))
-        return self._respond(turn, prompt)
+            return self._respond_in_background(turn, tools, prompt)
+        return self._respond(turn, tools, prompt)
 
-    def resume(
+    async def resume(
         self, turn: Turn, said: list[ThreadItem], checkpoint: bytes
     ) -> AsyncGenerator[ThreadStreamEvent]:
         """Go on with an answer that is made in the background, after the checkpoint.
@@ -122,31 +137,123 @@ class OpenAIAgent:
         Raises:
             AgentError: The provider does not have it any more, or failed.
         """
-        return self._background.resume(turn, said, checkpoint)
+        tools = self._toolbox.tools()
+        reader = reader_at(turn, said, checkpoint, partial(shown_title, tools))
+        turn.checkpoint = checkpoint
+        async with aclosing(self._background.resume(turn, reader)) as events:
+            async for event in events:
+                yield event
+        # The history stayed with the process that died; but the provider knows it.
+        prompt = replace(self._prompt(turn, tools), goes_on_from=reader.response_id)
+        async with aclosing(self._go_on_in_background(turn, tools, reader.answer, prompt)) as events:
+            async for event in events:
+                yield event
 
     async def abandon(self, checkpoint: bytes) -> None:
         """Tell the provider to stop an answer that is made in the background."""
         await self._background.abandon(checkpoint)
 
-    async def _respond(self, turn: Turn, prompt: Prompt) -> AsyncGenerator[ThreadStreamEvent]:
-        answer = Answer(turn)
-        stream = ModelStream(answer, self._dialect.reader(answer))
+    def _prompt(self, turn: Turn, tools: Tools) -> Prompt:
+        assistant, settings = self._assistant, self._settings
+        return Prompt(
+            model=turn.model or assistant.model or settings.model,
+            instructions=settings.instructions if assistant.instructions is None else assistant.instructions,
+            entries=[],
+            tools=specs(tools),
+            provider_tools=[*settings.provider_tools, *assistant.provider_tools],
+            options=settings.request_options,
+        )
+
+    async def _respond(self, turn: Turn, tools: Tools, prompt: Prompt) -> AsyncGenerator[ThreadStreamEvent]:
+        answer = Answer(turn, partial(shown_title, tools))
+        acting = self._acting(turn, tools)
+        files = turn.files
+        asked: Prompt | None = await _with_files(prompt, files)
         try:
-            # Leaving early closes the connection: the provider stops.
-            async with open_body(await self._post(prompt)) as chunks:
-                async for chunk in chunks:
-                    for events in stream.feed(chunk):
-                        for event in events:
-                            yield event
-                    if answer.over:
-                        break
-                await drain(chunks)
-            for event in stream.finish():
-                yield event
+            while asked is not None:
+                stream = ModelStream(answer, self._dialect.reader(answer))
+                # Leaving early closes the connection: the provider stops.
+                async with open_body(await self._post(asked)) as chunks:
+                    async for chunk in chunks:
+                        for events in stream.feed(chunk):
+                            acting.note(events)
+                            shown = await published(events, files) if answer.has_images else events
+                            for event in shown:
+                                yield event
+                        if answer.over:
+                            break
+                    await drain(chunks)
+                for event in stream.finish():
+                    acting.note([event])
+                    yield event
+                async with aclosing(acting.run(answer, asked)) as events:
+                    async for event in events:
+                        yield event
+                asked = acting.next
         except failures.TRANSPORT_ERRORS as error:
             raise failures.from_exception(error) from error
         finally:
             turn.usage = answer.usage
+
+    async def _respond_in_background(
+        self, turn: Turn, tools: Tools, prompt: Prompt
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        answer = Answer(turn, partial(shown_title, tools))
+        prompt = await _with_files(prompt, turn.files)
+        async with aclosing(self._go_on_in_background(turn, tools, answer, prompt, asked=True)) as events:
+            async for event in events:
+                yield event
+
+    async def _go_on_in_background(
+        self, turn: Turn, tools: Tools, answer: Answer, prompt: Prompt, *, asked: bool = False
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """Ask (if `asked`), run the calls, and so on. While tools run nobody else can go on with the turn."""
+        acting = self._acting(turn, tools)
+        while True:
+            if asked:
+                reader = ResumableReader(answer)
+                async with aclosing(
+                    self._background.respond(turn, reader, partial(self._post, prompt))
+                ) as events:
+                    async for event in events:
+                        acting.note([event])
+                        [shown] = await published([event], turn.files) if answer.has_images else [event]
+                        yield shown
+            async with aclosing(acting.run(answer, prompt)) as events:
+                async for event in events:
+                    turn.checkpoint = acting_checkpoint()
+                    yield event
+            if acting.next is None:
+                return
+            prompt, asked = acting.next, True
+
+    def _acting(self, turn: Turn, tools: Tools) -> Acting:
+        return Acting(turn, tools, self._limits, self._settings.tool_rounds)
+
+    async def on_action(
+        self, turn: Turn, action: Action, sender: WidgetItem | None
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """Leave an action to the assistant's handler.
+
+        Raises:
+            AgentError: It has none.
+        """
+        if self._assistant.on_action is None:
+            raise AgentError("This assistant handles no actions.", allow_retry=False)
+        async for event in self._assistant.on_action(turn, action, sender):
+            yield event
+
+    async def on_sync_action(
+        self, turn: Turn, action: Action, sender: WidgetItem | None
+    ) -> SyncCustomActionResponse:
+        """Leave an action to the assistant's handler.
+
+        Raises:
+            AgentError: It has none.
+        """
+        if self._assistant.on_sync_action is None:
+            raise AgentError("This assistant handles no actions.", allow_retry=False)
+        return await self._assistant.on_sync_action(turn, action, sender)
 
     async def title(self, turn: Turn) -> str | None:
         """A title of one line for the thread, from its first message; None without a title model or words.
@@ -154,12 +261,12 @@ class OpenAIAgent:
         Raises:
             AgentError: The model service failed.
         """
-        if not self._title_model or turn.message is None:
+        if not self._settings.title_model or turn.message is None:
             return None
         entries = model_input([turn.message], max_items=1, max_tokens=1)
         text = "\n".join(entry.text for entry in entries if isinstance(entry, Message))
         body = self._dialect.short_request(
-            model=self._title_model, instructions=_TITLE_INSTRUCTIONS, text=text[:_TITLE_INPUT]
+            model=self._settings.title_model, instructions=_TITLE_INSTRUCTIONS, text=text[:_TITLE_INPUT]
         )
         try:
             response = await self._client.post(
@@ -186,6 +293,11 @@ class OpenAIAgent:
     async def _send(self, prompt: Prompt) -> httpx2.Response:
         body = self._dialect.request(prompt)
         return await self._client.open_stream(self._dialect.path, body)
+
+
+async def _with_files(prompt: Prompt, files: Files | None) -> Prompt:
+    found = await loaded(prompt.entries, files)
+    return replace(prompt, files=found) if found else prompt
 
 
 def _clean(title: str) -> str | None:

@@ -21,10 +21,10 @@ from openai import AsyncOpenAI
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent import failures
-from bobbin_gateway.openai_agent.answer import Answer
 from bobbin_gateway.openai_agent.body import drain, open_body
 from bobbin_gateway.openai_agent.resumable import ResumableReader, decode_checkpoint, first_event
 from bobbin_gateway.openai_agent.stream import ModelStream
+from bobbin_gateway.openai_agent.work import Titles
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem
 
@@ -52,7 +52,7 @@ class BackgroundResponses:
             await asyncio.wait(self._stopping)
 
     async def respond(
-        self, turn: Turn, post: Callable[[], Awaitable[httpx2.Response]]
+        self, turn: Turn, reader: ResumableReader, post: Callable[[], Awaitable[httpx2.Response]]
     ) -> AsyncGenerator[ThreadStreamEvent]:
         """Begin a response by `post`, and stream it to its end.
 
@@ -68,29 +68,24 @@ class BackgroundResponses:
         except failures.TRANSPORT_ERRORS as error:
             raise failures.from_exception(error) from error
         body = _chained(opened.head, opened.rest)
-        async with aclosing(self._follow(turn, ResumableReader(Answer(turn)), body)) as events:
+        async with aclosing(self._follow(turn, reader, body)) as events:
             async for event in events:
                 yield event
 
-    async def resume(
-        self, turn: Turn, said: Sequence[ThreadItem], checkpoint: bytes
-    ) -> AsyncGenerator[ThreadStreamEvent]:
-        """Stream the rest of a response, after the checkpoint.
+    async def resume(self, turn: Turn, reader: ResumableReader) -> AsyncGenerator[ThreadStreamEvent]:
+        """Stream the rest of a response, after what has been read of it.
 
         Raises:
             AgentError: The provider does not have it any more, or failed.
         """
-        try:
-            reader = ResumableReader.restored(turn, said, decode_checkpoint(checkpoint))
-        except (msgspec.MsgspecError, LookupError) as error:
-            raise failures.broken_off(f"bad checkpoint: {error!r}") from error
-        turn.checkpoint = checkpoint
         async with aclosing(self._follow(turn, reader, self._read_on(reader))) as events:
             async for event in events:
                 yield event
 
     async def abandon(self, checkpoint: bytes) -> None:
         """Stop a response that nobody will read on. What goes wrong is logged."""
+        if is_acting(checkpoint):
+            return
         try:
             response_id = decode_checkpoint(checkpoint).response_id
         except msgspec.MsgspecError as error:
@@ -176,6 +171,33 @@ class BackgroundResponses:
         task = asyncio.create_task(work)
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
+
+
+def reader_at(turn: Turn, said: Sequence[ThreadItem], checkpoint: bytes, titles: Titles) -> ResumableReader:
+    """The reader of a response as it was at a checkpoint.
+
+    Raises:
+        AgentError: There is no going on from there.
+    """
+    if is_acting(checkpoint):
+        raise failures.broken_off("tools were running: nobody knows how far they got")
+    try:
+        return ResumableReader.restored(turn, said, decode_checkpoint(checkpoint), titles)
+    except (msgspec.MsgspecError, LookupError) as error:
+        raise failures.broken_off(f"bad checkpoint: {error!r}") from error
+
+
+_ACTING = b"acting"
+
+
+def acting_checkpoint() -> bytes:
+    """A checkpoint, each time another one, of a turn whose tools run: it cannot be continued elsewhere."""
+    return bytes(bytearray(_ACTING))
+
+
+def is_acting(checkpoint: bytes) -> bool:
+    """Whether it is such a checkpoint."""
+    return checkpoint == _ACTING
 
 
 class _Opened(NamedTuple):

@@ -28,6 +28,7 @@ class ChatCompletions:
                 "stream": True,
                 **self._extra,
                 **chat_tools(prompt),
+                **prompt.options,
             }
         )
 

@@ -40,6 +40,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     """The tool to use; None: as the model likes."""
     may_call: bool = True
     """Whether the model may use tools at all: not when it has used them for long enough."""
+    options: Mapping[str, Any] = {}
+    """Further fields of the request, in the dialect's own words."""
     goes_on_from: str | None = None
     """The provider's name of a response that it keeps, which this one goes on from (Responses only)."""
 

@@ -36,6 +36,7 @@ class Responses:
                 **({"instructions": prompt.instructions} if prompt.instructions else {}),
                 **({"previous_response_id": prompt.goes_on_from} if prompt.goes_on_from else {}),
                 **responses_tools(prompt),
+                **prompt.options,
             }
         )
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from bobbin_gateway.agent import Agent, AgentError, TitlingAgent, Turn
+from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.openai_agent.agent import OpenAIAgent, open_agent
 from bobbin_gateway.settings import Settings
 from bobbin_protocol.events import NoticeEvent
@@ -33,7 +34,7 @@ def agent_for(url: str, dialect: str, **settings: Any) -> AbstractAsyncContextMa
         "openai_base_url": url,
         "model_api": dialect,
     }
-    return open_agent(msgspec.convert({**values, **settings}, Settings))
+    return open_agent(msgspec.convert({**values, **settings}, Settings), Assistant())
 
 
 async def ask(agent: OpenAIAgent, turn: Turn) -> Heard:

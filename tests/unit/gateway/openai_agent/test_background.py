@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from bobbin_gateway.agent import AgentError, ContinuingAgent, Turn
+from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.openai_agent import background
 from bobbin_gateway.openai_agent.agent import OpenAIAgent, open_agent
 from bobbin_gateway.settings import Settings
@@ -41,7 +42,7 @@ def agent_for(url: str, **settings: Any) -> AbstractAsyncContextManager[OpenAIAg
         "openai_base_url": url,
         "background": True,
     }
-    return open_agent(msgspec.convert({**values, **settings}, Settings))
+    return open_agent(msgspec.convert({**values, **settings}, Settings), Assistant())
 
 
 @pytest.fixture
