@@ -33,7 +33,7 @@ class ActionConfig(Wire):
 
 
 def without_nulls(value: Any) -> Any:
-    """Copy JSON-like data without the members and elements that are null, at any depth."""
+    """Copy JSON-like data without the nulls in it, at any depth; tuples become lists."""
     # Loops, as a comprehension would take a second frame for each level of the data.
     if isinstance(value, dict):
         members: dict[str, Any] = {}
@@ -41,7 +41,7 @@ def without_nulls(value: Any) -> Any:
             if member is not None:
                 members[key] = without_nulls(member)
         return members
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         elements: list[Any] = []
         for element in cast("list[Any]", value):
             if element is not None:

@@ -8,7 +8,7 @@ An update that fits no open item (unknown, done already, of another kind, out of
 fold must survive whatever an agent sends.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -42,7 +42,7 @@ from bobbin_protocol.updates import (
     WorkflowTaskAdded,
     WorkflowTaskUpdated,
 )
-from bobbin_protocol.widgets import ROOT_TYPES, find_component
+from bobbin_protocol.widgets import ROOT_TYPES, find_component, plain_widget
 
 
 class ItemFold:
@@ -173,14 +173,14 @@ class _OpenWorkflow(_Open):
 class _OpenWidget(_Open):
     def __init__(self, item: WidgetItem) -> None:
         self._item = item
-        self._tree = _plain(item.widget)
+        self._tree = plain_widget(item.widget)
 
     def apply(self, update: ThreadItemUpdate) -> None:
         match update:
             case WidgetRootUpdated():
-                self._tree = _plain(update.widget)
+                self._tree = plain_widget(update.widget)
             case WidgetComponentUpdated():
-                self._replace(update.component_id, _plain(update.component))
+                self._replace(update.component_id, plain_widget(update.component))
             case WidgetStreamingTextValueDelta():
                 if component := find_component(self._tree, update.component_id):
                     _append_text(component, update)
@@ -188,7 +188,7 @@ class _OpenWidget(_Open):
                 pass
 
     def item(self) -> WidgetItem:
-        return msgspec.structs.replace(self._item, widget=_plain(self._tree))
+        return msgspec.structs.replace(self._item, widget=plain_widget(self._tree))
 
     def _replace(self, component_id: str, replacement: dict[str, Any]) -> None:
         component = find_component(self._tree, component_id)
@@ -204,11 +204,6 @@ def _append_text(component: dict[str, Any], update: WidgetStreamingTextValueDelt
         component["value"] = value + update.delta
     if update.done and "streaming" in component:
         component["streaming"] = False
-
-
-def _plain(widget: object) -> dict[str, Any]:
-    """Copy a widget or component as its JSON object."""
-    return cast("dict[str, Any]", msgspec.to_builtins(widget))
 
 
 class _OpenImage(_Open):

@@ -58,6 +58,7 @@ from bobbin_protocol.widgets.tree import (
     check_component,
     check_root,
     find_component,
+    plain_widget,
     strict_root,
 )
 from bobbin_protocol.widgets.values import (
@@ -149,5 +150,6 @@ __all__ = (
     "check_component",
     "check_root",
     "find_component",
+    "plain_widget",
     "strict_root",
 )

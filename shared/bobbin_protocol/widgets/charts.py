@@ -1,6 +1,7 @@
 """Charts (reference: ``widgets.py``, ``Chart``). Fields bear the names of the wire."""
 # ruff: noqa: N815 (fields bear the names of the wire)
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from bobbin_protocol.widgets.component import WidgetComponentBase
@@ -65,9 +66,9 @@ Series: TypeAlias = BarSeries | AreaSeries | LineSeries
 
 
 class Chart(WidgetComponentBase, tag="Chart"):
-    data: list[dict[str, str | int | float]]
+    data: Sequence[Mapping[str, str | int | float]]
     """The rows."""
-    series: list[Series]
+    series: Sequence[Series]
     xAxis: str | XAxisConfig
     """The field of a row with its place on the axis, or more."""
     showYAxis: bool | None = None

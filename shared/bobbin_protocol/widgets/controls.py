@@ -1,6 +1,7 @@
 """Components the user acts with (reference: ``widgets.py``). Fields bear the names of the wire."""
 # ruff: noqa: N815 (fields bear the names of the wire)
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -51,7 +52,7 @@ class SelectOption(Wire):
 
 class Select(WidgetComponentBase, tag="Select"):
     name: str
-    options: list[SelectOption]
+    options: Sequence[SelectOption]
     onChangeAction: ActionConfig | None = None
     placeholder: str | None = None
     defaultValue: str | None = None
@@ -132,7 +133,7 @@ class RadioOption(Wire):
 
 class RadioGroup(WidgetComponentBase, tag="RadioGroup"):
     name: str
-    options: list[RadioOption] | None = None
+    options: Sequence[RadioOption] | None = None
     ariaLabel: str | None = None
     """The name when absent."""
     onChangeAction: ActionConfig | None = None

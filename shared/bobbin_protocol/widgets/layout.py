@@ -4,6 +4,7 @@ Fields bear the names of the wire.
 """
 # ruff: noqa: N815 (fields bear the names of the wire)
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bobbin_protocol.actions import ActionConfig
@@ -49,7 +50,7 @@ from bobbin_protocol.wire import Wire
 class BoxBase(WidgetComponentBase):
     """A flex container."""
 
-    children: "list[Child] | None" = None
+    children: "Sequence[Child] | None" = None
     align: Alignment | None = None
     justify: Justification | None = None
     wrap: Literal["nowrap", "wrap", "wrap-reverse"] | None = None
@@ -91,7 +92,7 @@ class Form(BoxBase, tag="Form"):
 
 
 class ListViewItem(WidgetComponentBase, tag="ListViewItem"):
-    children: "list[Child]"
+    children: "Sequence[Child]"
     onClickAction: ActionConfig | None = None
     gap: Length | None = None
     align: Alignment | None = None
@@ -111,7 +112,7 @@ class CardAction(Wire):
 class Card(WidgetComponentBase, tag="Card"):
     asForm: bool | None = None
     """Whether its buttons send what its controls hold."""
-    children: "list[Child]"
+    children: "Sequence[Child]"
     background: Color | None = None
     size: Literal["sm", "md", "lg", "full"] | None = None
     padding: float | str | Spacing | None = None
@@ -124,7 +125,7 @@ class Card(WidgetComponentBase, tag="Card"):
 
 
 class ListView(WidgetComponentBase, tag="ListView"):
-    children: list[ListViewItem]
+    children: Sequence[ListViewItem]
     limit: int | Literal["auto"] | None = None
     """How many to show before "Show more"."""
     status: WidgetStatus | None = None
@@ -134,7 +135,7 @@ class ListView(WidgetComponentBase, tag="ListView"):
 class BasicRoot(WidgetComponentBase, tag="Basic"):
     """A root without a frame."""
 
-    children: "Child | list[Child] | None" = None
+    children: "Child | Sequence[Child] | None" = None
 
 
 StrictWidgetComponent: TypeAlias = (

@@ -54,6 +54,11 @@ def check_component(component: WidgetComponent) -> WidgetComponent:
     return without_nulls(component)
 
 
+def plain_widget(widget: WidgetRoot | WidgetComponent) -> dict[str, Any]:
+    """Copy a widget or component as its JSON object, without nulls."""
+    return cast("dict[str, Any]", without_nulls(msgspec.to_builtins(widget)))
+
+
 def strict_root(widget: WidgetRoot) -> StrictWidgetRoot:
     """Give the widget in types. Fields that have none here are lost.
 
@@ -73,7 +78,7 @@ def find_component(root: DynamicWidgetComponent, component_id: str) -> DynamicWi
         fields = cast("dict[str, Any]", component)
         if fields.get("id") == component_id:
             return fields
-        waiting.extend(reversed(_children(fields)))
+        waiting.extend(reversed(children_of(fields)))
     return None
 
 
@@ -84,18 +89,19 @@ def _check(root: DynamicWidgetComponent) -> None:
         if isinstance(component, msgspec.Struct):
             continue
         if not isinstance(component, dict):
-            raise TypeError("Expected a widget component, an object")
+            raise ValueError("Expected a widget component, an object")
         fields = cast("dict[str, Any]", component)
         if not isinstance(fields.get("type"), str):
-            raise TypeError("Expected a widget component with a `type`")
+            raise ValueError("Expected a widget component with a `type`")
         for name in ("id", "key"):
             if not isinstance(fields.get(name), str | None):
-                raise TypeError(f"Expected `str` as `{name}` of a widget component")
-        waiting.extend(_children(fields))
+                raise ValueError(f"Expected `str` as `{name}` of a widget component")
+        waiting.extend(children_of(fields))
 
 
-def _children(component: DynamicWidgetComponent) -> list[Any]:
+def children_of(component: DynamicWidgetComponent) -> list[Any]:
+    """Give the children of a component of plain JSON, also where it has one only."""
     children = component.get("children")
     if children is None:
         return []
-    return cast("list[Any]", children) if isinstance(children, list) else [children]
+    return list(cast("list[Any]", children)) if isinstance(children, list | tuple) else [children]
