@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Literal
 
 from bobbin_gateway import replies
@@ -64,8 +65,9 @@ class ToolContext:
         self, widget: WidgetRoot | AsyncIterator[WidgetRoot], *, copy_text: str | None = None
     ) -> None:
         """Show a widget, or one that changes: each state as a whole, the differences are sent."""
-        async for event in replies.widget(self.turn, widget, copy_text=copy_text):
-            await self._emit(event)
+        async with aclosing(replies.widget(self.turn, widget, copy_text=copy_text)) as events:
+            async for event in events:
+                await self._emit(event)
 
     async def emit(self, event: ThreadStreamEvent) -> None:
         """Show anything else."""
