@@ -66,12 +66,19 @@ def test_we_send_what_the_reference_sends_or_less_that_says_the_same(data: st.Da
     elif _folded(before, theirs) != after:
         event("the reference loses something")
         assert _has_texts_it_cannot_address(before) or _has_texts_it_cannot_address(after)
+    elif any(_is_shared(update.get("component_id"), before, after) for update in theirs):
+        event("the reference sends a text by an id that two components have")
     elif ours != theirs:
         event("ours is smaller")
         assert [update["type"] for update in theirs] == ["widget.root.updated"]
         assert all(update["type"] != "widget.root.updated" for update in ours)
     else:
         event("the same")
+
+
+def _is_shared(component_id: str | None, *widgets: Widget) -> bool:
+    ids = [[part.get("id") for part in everything_in(widget)] for widget in widgets]
+    return component_id is not None and any(found.count(component_id) > 1 for found in ids)
 
 
 def _has_texts_it_cannot_address(widget: Widget) -> bool:

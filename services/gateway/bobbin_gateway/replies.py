@@ -45,8 +45,8 @@ from bobbin_protocol.updates import (
     AssistantMessageContentPartTextDelta,
     ThreadItemUpdate,
 )
-from bobbin_protocol.widgets import WidgetRoot, check_root, plain_widget
-from bobbin_protocol.widgets.diff import diff_widget
+from bobbin_protocol.widgets import DynamicWidgetRoot, WidgetRoot, check_root, plain_widget
+from bobbin_protocol.widgets.diff import diff_plain_widget
 
 
 def message(turn: Turn, text: str) -> ThreadStreamEvent:
@@ -115,29 +115,30 @@ async def widget(
             async for event in _changing_widget(turn, widget, copy_text):
                 yield event
     else:
-        yield ThreadItemDoneEvent(item=_widget_item(turn, widget, copy_text))
+        yield ThreadItemDoneEvent(item=_widget_item(turn, _checked(widget), copy_text))
 
 
 async def _changing_widget(
     turn: Turn, states: AsyncIterator[WidgetRoot], copy_text: str | None
 ) -> AsyncGenerator[ThreadStreamEvent]:
     item: WidgetItem | None = None
+    shown: DynamicWidgetRoot = {}
     try:
         async for state in states:
+            after = _checked(state)
             if item is None:
-                item = _widget_item(turn, state, copy_text)
+                item = _widget_item(turn, after, copy_text)
                 yield ThreadItemAddedEvent(item=item)
-                continue
-            shown = check_root(plain_widget(state))
-            for update in diff_widget(item.widget, shown):
-                yield _updated(item.id, update)
-            item = msgspec.structs.replace(item, widget=shown)
+            else:
+                for update in diff_plain_widget(shown, after):
+                    yield _updated(item.id, update)
+            shown = after
     except Exception:
         if item is not None:
-            yield ThreadItemDoneEvent(item=item)
+            yield _shown_in(item, shown)
         raise
     if item is not None:
-        yield ThreadItemDoneEvent(item=item)
+        yield _shown_in(item, shown)
 
 
 def updated_widget(sender: WidgetItem, widget: WidgetRoot) -> ThreadStreamEvent:
@@ -146,8 +147,7 @@ def updated_widget(sender: WidgetItem, widget: WidgetRoot) -> ThreadStreamEvent:
     Raises:
         ValueError: It is no widget.
     """
-    shown = check_root(plain_widget(widget))
-    return ThreadItemReplacedEvent(item=msgspec.structs.replace(sender, widget=shown))
+    return ThreadItemReplacedEvent(item=msgspec.structs.replace(sender, widget=_checked(widget)))
 
 
 def questions(turn: Turn, inputs: Sequence[StructuredInput]) -> ThreadStreamEvent:
@@ -231,8 +231,19 @@ def _new(turn: Turn, kind: IdKind) -> _New:
     return {"id": turn.new_id(kind), "thread_id": turn.thread.id, "created_at": datetime.now(UTC)}
 
 
-def _widget_item(turn: Turn, widget: WidgetRoot, copy_text: str | None) -> WidgetItem:
-    return WidgetItem(**_new(turn, "message"), widget=plain_widget(widget), copy_text=copy_text)
+def _widget_item(turn: Turn, widget: DynamicWidgetRoot, copy_text: str | None) -> WidgetItem:
+    return WidgetItem(**_new(turn, "message"), widget=widget, copy_text=copy_text)
+
+
+def _checked(widget: WidgetRoot) -> DynamicWidgetRoot:
+    """A copy, which its maker does not change any more."""
+    plain = plain_widget(widget)
+    check_root(plain)
+    return plain
+
+
+def _shown_in(item: WidgetItem, widget: DynamicWidgetRoot) -> ThreadStreamEvent:
+    return ThreadItemDoneEvent(item=msgspec.structs.replace(item, widget=widget))
 
 
 def _updated(item_id: str, update: ThreadItemUpdate) -> ThreadStreamEvent:

@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Any, Final, TypeAlias, cast
 
 from bobbin_protocol.updates import WidgetComponentUpdated, WidgetRootUpdated, WidgetStreamingTextValueDelta
-from bobbin_protocol.widgets.tree import WidgetRoot, children_of, plain_widget
+from bobbin_protocol.widgets.tree import DynamicWidgetRoot, WidgetRoot, children_of, plain_widget
 from bobbin_protocol.wire import encode_json
 
 WidgetUpdate: TypeAlias = WidgetStreamingTextValueDelta | WidgetComponentUpdated | WidgetRootUpdated
@@ -28,9 +28,13 @@ def diff_widget(before: WidgetRoot, after: WidgetRoot) -> list[WidgetUpdate]:
     They are deltas and at most one component, or else the whole widget. Several components one after the
     other would show states of the widget that never were.
     """
-    old, new = plain_widget(before), plain_widget(after)
-    changes = _changes(old, new, _unique_ids(old) & _unique_ids(new))
-    return [WidgetRootUpdated(widget=new)] if changes is None else changes
+    return diff_plain_widget(plain_widget(before), plain_widget(after))
+
+
+def diff_plain_widget(before: DynamicWidgetRoot, after: DynamicWidgetRoot) -> list[WidgetUpdate]:
+    """Do the same for what `plain_widget` gave, without copying it. The updates share parts of `after`."""
+    changes = _changes(before, after, _unique_ids(before) & _unique_ids(after))
+    return [WidgetRootUpdated(widget=after)] if changes is None else changes
 
 
 def _changes(old: Any, new: Any, ids: frozenset[str], *, within: bool = False) -> list[WidgetUpdate] | None:
@@ -45,8 +49,10 @@ def _changes(old: Any, new: Any, ids: frozenset[str], *, within: bool = False) -
     Returns:
         Its updates; None if what it stands in must be sent as a whole.
     """
+    if encode_json(old) == encode_json(new):  # what JSON tells apart, == does not always (1 and True)
+        return []
     if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else None
+        return None
     before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
     updates = _own_changes(before, after, ids)
     if updates is not None and _has_same_places(before, after):
