@@ -144,15 +144,14 @@ class Showing:
     """The message says what to show."""
 
     async def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:
-        word = "".join(part.text for part in turn.message.content) if turn.message else ""
-        if word == "everything":
+        if turn.text == "everything":
             for event in _everything(turn):
                 yield event
             async for event in replies.stream_text(turn, _words()):
                 yield event
             yield replies.end_of_turn(turn)
-        for widget in _widgets(word):
-            async for event in replies.widget(turn, widget, copy_text=word):
+        for widget in _widgets(turn.text):
+            async for event in replies.widget(turn, widget, copy_text=turn.text):
                 yield event
 
 

@@ -74,6 +74,11 @@ class Turn(Struct, kw_only=True):
     """Set before the agent is stopped because another gateway goes on with the turn: what the agent has set
     going elsewhere must then be left alone, if there is a checkpoint to find it by."""
 
+    @property
+    def text(self) -> str:
+        """What the user just said, tags by their text; empty if the turn goes on from something else."""
+        return "".join(part.text for part in self.message.content) if self.message else ""
+
     def new_id(self, kind: IdKind) -> str:
         """An id for a new item of this turn. Provider ids are not unique and must not be used."""
         return new_id(kind)
