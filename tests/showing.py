@@ -8,10 +8,10 @@ from datetime import datetime
 
 from bobbin_gateway import questions, replies
 from bobbin_gateway.agent import Turn
-from bobbin_protocol.actions import ActionConfig
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.tasks import CustomTask
 from bobbin_protocol.widgets import (
+    ActionConfig,
     AreaSeries,
     Badge,
     BarSeries,

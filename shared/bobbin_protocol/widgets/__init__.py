@@ -1,5 +1,6 @@
 """Widgets: pieces of user interface that the server composes (reference: ``widgets.py``)."""
 
+from bobbin_protocol.actions import ActionConfig
 from bobbin_protocol.widgets.charts import (
     AreaSeries,
     BarSeries,
@@ -84,6 +85,7 @@ from bobbin_protocol.widgets.values import (
 
 __all__ = (
     "ROOT_TYPES",
+    "ActionConfig",
     "Alignment",
     "AreaSeries",
     "Badge",

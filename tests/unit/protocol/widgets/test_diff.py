@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobbin_protocol.actions import ActionConfig
 from bobbin_protocol.events import ThreadItemAddedEvent, ThreadItemUpdatedEvent
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import WidgetItem
 from bobbin_protocol.updates import WidgetComponentUpdated, WidgetRootUpdated, WidgetStreamingTextValueDelta
 from bobbin_protocol.widgets import (
+    ActionConfig,
     Badge,
     Button,
     Card,
