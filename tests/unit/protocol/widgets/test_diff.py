@@ -194,3 +194,44 @@ def test_what_is_sent_of_a_typed_widget_is_what_is_sent_of_its_json() -> None:
     assert encode_json(diff_widget(before, after)) == encode_json(
         diff_widget(plain_widget(before), plain_widget(after))
     )
+
+
+def text(value: str, component_id: str = "t", **fields: Any) -> dict[str, Any]:
+    return {"type": "Text", "id": component_id, "value": value, **fields}
+
+
+def row(component_id: str, *children: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Row", "id": component_id, "children": list(children)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([row("a", text("x", "b"))], [row("b", text("x", "a"))], id="ids swapped"),
+        pytest.param(
+            [text("a"), row("r", text("x"))], [text("ab"), row("r", text("x", "y"))], id="shared before"
+        ),
+        pytest.param(
+            [text("a"), row("r", text("x", "y"))], [text("ab"), row("r", text("x"))], id="shared after"
+        ),
+        pytest.param(text("a"), [text("a")], id="an only child in a list"),
+        pytest.param([text("a")], None, id="no children any more"),
+    ],
+)
+def test_what_ids_cannot_say_is_said_by_the_whole_widget(before: Any, after: Any) -> None:
+    old, new = ({"type": "Basic", "id": "root", "children": children} for children in (before, after))
+    [update] = diff_widget(old, new)
+    assert isinstance(update, WidgetRootUpdated)
+    assert folded(old, [update]) == plain_widget(new)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [({}, {"streaming": False}), ({"streaming": True}, {}), ({}, {"streaming": True})]
+)
+def test_a_text_whose_streaming_changes_otherwise_is_sent_whole(before: Any, after: Any) -> None:
+    old, new = (
+        {"type": "Card", "children": [component]} for component in (text("a", **before), text("ab", **after))
+    )
+    [update] = diff_widget(old, new)
+    assert isinstance(update, WidgetComponentUpdated)
+    assert folded(old, [update]) == new
