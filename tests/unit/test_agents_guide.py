@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -16,21 +17,30 @@ import pytest
 from bobbin_gateway import agent as agents
 from bobbin_gateway import replies
 from bobbin_gateway.agent import ActingAgent, AgentError, Turn
+from bobbin_gateway.openai_agent.agent import open_agent
+from bobbin_gateway.settings import Settings
+from bobbin_gateway.tools.memory import recalled
 from bobbin_protocol.actions import Action
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import (
     ClientToolCallItem,
+    HiddenContextItem,
     InferenceOptions,
     StructuredInputItem,
     UserMessageItem,
     UserMessageTextContent,
     WidgetItem,
+    WorkflowItem,
 )
 from bobbin_protocol.structured_input import StructuredInputAnswer
+from bobbin_protocol.tasks import CustomTask
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import encode_json
 from tests.client import Event, answers_of, check_event, kinds_of
+from tests.model import ModelServer, model_server
+
+__all__ = ["model_server"]
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
 EXAMPLES: dict[str, str] = {
@@ -199,3 +209,28 @@ async def test_an_agent_says_itself_what_is_wrong() -> None:
         await sent(example("refusal").respond(a_turn("Hi")), fold)
     assert raised.value.allow_retry
     assert len(fold.items()) == 1
+
+
+@pytest.mark.parametrize(
+    ("product", "told", "step"),
+    [("sock", "3", "complete"), ("shoe", "Error: There is no such product; we have socks and hats.", "none")],
+)
+async def test_tools_are_the_models(model_server: ModelServer, product: str, told: str, step: str) -> None:
+    calls = json.dumps([{"name": "stock", "arguments": {"product": product}}])
+    model = f"script:text=So it is.&calls={quote(calls)}"
+    settings = Settings(
+        store_token="x" * 16, openai_api_key="k", openai_base_url=model_server.base_url, model=model
+    )
+    fold = ItemFold()
+    async with open_agent(settings, example("shop")) as agent:
+        seen = await sent(agent.respond(a_turn("How many?")), fold)
+    assert answers_of(seen) == ["So it is."]
+    assert {"type": "progress_update", "text": f"Counting: {product}"} in seen
+    [workflow] = [item for item in fold.items() if isinstance(item, WorkflowItem)]
+    [task] = workflow.workflow.tasks
+    assert isinstance(task, CustomTask)
+    assert (task.title, task.status_indicator) == ("Looking at the shelves", step)
+    [hidden] = [item for item in fold.items() if isinstance(item, HiddenContextItem)]
+    exchange = recalled(hidden.content)
+    assert exchange is not None
+    assert exchange.results[0].output == told

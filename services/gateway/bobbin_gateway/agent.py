@@ -182,6 +182,7 @@ class TranscribingAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class TitlingAgent(Protocol):
     """An agent that also names threads."""
 

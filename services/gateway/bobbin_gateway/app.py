@@ -102,7 +102,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
 async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
     agent = load_agent(settings.gateway_agent) if settings.gateway_agent else Assistant()
     if not isinstance(agent, Assistant):
-        return agent, None
+        return agent, agent if isinstance(agent, TitlingAgent) else None
     built_in = await stack.enter_async_context(open_agent(settings, agent))
     return built_in, built_in if settings.title_model else None
 
