@@ -23,7 +23,6 @@ ELSEWHERE = {
     "bobbin_protocol/pages.py": TYPES,
     "bobbin_protocol/responses.py": TYPES,
     "bobbin_protocol/sources.py": TYPES,
-    "bobbin_protocol/structured_input.py": TYPES,
     "bobbin_protocol/updates.py": TYPES,
     "bobbin_protocol/widgets/charts.py": TYPES,
     "bobbin_protocol/widgets/component.py": TYPES,
