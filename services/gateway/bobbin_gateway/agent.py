@@ -177,6 +177,7 @@ class TranscribingAgent(Protocol):
         ...
 
 
+@runtime_checkable
 class TitlingAgent(Protocol):
     """An agent that also names threads."""
 

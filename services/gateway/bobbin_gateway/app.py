@@ -12,8 +12,10 @@ from typing import cast
 import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from msgspec.structs import replace
 
-from bobbin_gateway.agent import Agent, TitlingAgent
+from bobbin_gateway.abilities import Abilities, abilities_of
+from bobbin_gateway.agent import Agent
 from bobbin_gateway.auth import authenticator
 from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
@@ -41,11 +43,9 @@ def create_app(settings: Settings) -> Litestar:
             store = await stack.enter_async_context(
                 open_store(settings.store_url, settings.store_token, settings.store_timeout_s)
             )
-            agent, titling_agent = await _open_agents(settings, stack)
+            abilities = await _open_agent(settings, stack)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            engine = TurnEngine(
-                agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
-            )
+            engine = TurnEngine(abilities=abilities, store=store, settings=settings, tasks=tasks)
             await engine.lease.renew()
             going = tasks.create_task(_keep_up(engine), name="engine")
             stack.callback(going.cancel)
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> Litestar:
             app.state["gateway"] = Gateway(
                 settings=settings,
                 store=store,
+                abilities=abilities,
                 engine=engine,
                 beginnings=Beginnings(engine, store, settings),
                 authenticator=authenticator(settings),
@@ -98,11 +99,11 @@ def _cors(settings: Settings) -> CORSConfig | None:
     )
 
 
-async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
+async def _open_agent(settings: Settings, stack: AsyncExitStack) -> Abilities:
     if settings.gateway_agent:
-        return load_agent(settings.gateway_agent), None
-    agent = await stack.enter_async_context(open_agent(settings))
-    return agent, agent if settings.title_model else None
+        return abilities_of(load_agent(settings.gateway_agent))
+    abilities = abilities_of(await stack.enter_async_context(open_agent(settings)))
+    return abilities if settings.title_model else replace(abilities, titling=None)
 
 
 def load_agent(path: str) -> Agent:
