@@ -1,9 +1,9 @@
 """An agent that does what a script in a request says, for our server and for the reference's.
 
 A script is a JSON list of events as they are sent, without what the agent itself knows of items (thread and
-time); between them may stand pauses in seconds. It is the text of a message, the payload of an action, the
-output of a client tool, or the answer to the question "free". What has no script is answered by a message
-that tells what the agent was given.
+time); between them may stand pauses in seconds, and what the thread's status is to be. It is the text of a
+message, the payload of an action, the output of a client tool, or the answer to the question "free". What has
+no script is answered by a message that tells what the agent was given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import WidgetItem
 from bobbin_protocol.requests import AudioInput, FeedbackKind
 from bobbin_protocol.responses import SyncCustomActionResponse
-from bobbin_protocol.threads import ClosedStatus
+from bobbin_protocol.threads import ClosedStatus, ThreadStatus
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class Scripted:
         history = [msgspec.to_builtins(item) for item in turn.history]
         if turn.tool_choice is not None:
             yield msgspec.convert(_says(turn.thread.id, f"I shall use {turn.tool_choice}"), _EVENT)
-        async for event in _typed(steps_of_answer(turn.thread.id, message, history)):
+        async for event in _typed(turn, steps_of_answer(turn.thread.id, message, history)):
             yield event
 
     async def on_action(
@@ -116,7 +116,7 @@ class Scripted:
     ) -> AsyncIterator[ThreadStreamEvent]:
         widget = None if sender is None else msgspec.to_builtins(sender)
         steps = steps_of_reaction(turn.thread.id, msgspec.to_builtins(action), widget)
-        async for event in _typed(steps):
+        async for event in _typed(turn, steps):
             yield event
 
     async def on_sync_action(
@@ -154,10 +154,12 @@ class Scripted:
         return f"{audio.data.decode()} as {audio.media_type} from {owner_id}"
 
 
-async def _typed(steps: Iterator[Json | float]) -> AsyncIterator[ThreadStreamEvent]:
+async def _typed(turn: Turn, steps: Iterator[Json | float]) -> AsyncIterator[ThreadStreamEvent]:
     for step in steps:
         if isinstance(step, int | float):
             await asyncio.sleep(step)
+        elif "status" in step:
+            turn.thread.status = msgspec.convert(step["status"], cast("type[ThreadStatus]", ThreadStatus))
         else:
             yield msgspec.convert(step, _EVENT)
 

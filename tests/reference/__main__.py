@@ -20,6 +20,7 @@ from chatkit.server import ChatKitServer, StreamingResult
 from chatkit.types import (
     SyncCustomActionResponse,
     ThreadMetadata,
+    ThreadStatus,
     ThreadStreamEvent,
     UserMessageItem,
     WidgetItem,
@@ -78,7 +79,7 @@ class ScriptedServer(ChatKitServer[str]):
         items = await self.store.load_thread_items(thread.id, None, 200, "desc", context)
         message = None if input_user_message is None else _json(input_user_message)
         history = [_json(item) for item in reversed(items.data)]
-        async for event in _typed(scripted.steps_of_answer(thread.id, message, history)):
+        async for event in _typed(thread, scripted.steps_of_answer(thread.id, message, history)):
             yield event
         if thread.title is None and message is not None:
             thread.title = title_by_rule(_convert(message))
@@ -87,7 +88,7 @@ class ScriptedServer(ChatKitServer[str]):
         self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: str
     ) -> AsyncIterator[ThreadStreamEvent]:
         widget = None if sender is None else _json(sender)
-        async for event in _typed(scripted.steps_of_reaction(thread.id, action.model_dump(), widget)):
+        async for event in _typed(thread, scripted.steps_of_reaction(thread.id, action.model_dump(), widget)):
             yield event
 
     async def sync_action(
@@ -98,10 +99,14 @@ class ScriptedServer(ChatKitServer[str]):
         return SyncCustomActionResponse.model_validate({"updated_item": updated})
 
 
-async def _typed(steps: Iterable[dict[str, Any] | float]) -> AsyncIterator[ThreadStreamEvent]:
+async def _typed(
+    thread: ThreadMetadata, steps: Iterable[dict[str, Any] | float]
+) -> AsyncIterator[ThreadStreamEvent]:
     for step in steps:
         if isinstance(step, int | float):
             await asyncio.sleep(step)
+        elif "status" in step:
+            thread.status = _STATUS.validate_python(step["status"])
         else:
             yield _EVENT.validate_python(step)
 
@@ -111,6 +116,7 @@ def _json(item: BaseModel) -> dict[str, Any]:
 
 
 _EVENT = TypeAdapter[ThreadStreamEvent](ThreadStreamEvent)
+_STATUS = TypeAdapter[ThreadStatus](ThreadStatus)
 
 
 def _convert(message: dict[str, Any]) -> OurUserMessage:
