@@ -51,6 +51,7 @@ class ItemFold:
     def __init__(self) -> None:
         self._items: dict[str, _Open | ThreadItem] = {}
         self._removed: dict[str, None] = {}
+        self._came: set[str] = set()
 
     def apply(self, event: ThreadStreamEvent) -> None:
         """Take in the turn's next event; those that are not about items are ignored."""
@@ -60,8 +61,12 @@ class ItemFold:
                 if isinstance(item, _Open):
                     item.apply(event.update)
             case ThreadItemAddedEvent():
+                self._came.add(event.item.id)
                 self._put(event.item.id, _open(event.item))
-            case ThreadItemDoneEvent() | ThreadItemReplacedEvent():
+            case ThreadItemDoneEvent():
+                self._came.add(event.item.id)
+                self._put(event.item.id, event.item)
+            case ThreadItemReplacedEvent():
                 self._put(event.item.id, event.item)
             case ThreadItemRemovedEvent():
                 self._items.pop(event.item_id, None)
@@ -80,6 +85,10 @@ class ItemFold:
     def items(self) -> list[ThreadItem]:
         """Give all items as they stand, in the order they appeared."""
         return [item.item() if isinstance(item, _Open) else item for item in self._items.values()]
+
+    def came(self, item_id: str) -> bool:
+        """Tell an item that came with these events from one that took the place of an earlier one."""
+        return item_id in self._came
 
     def removed(self) -> list[str]:
         """Give the ids of the items that were removed and did not come back."""

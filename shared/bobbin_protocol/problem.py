@@ -16,6 +16,10 @@ ProblemCode = Literal[
     "conflict",  # 409: an id is taken, or a turn has already ended otherwise
     "thread_locked",  # 409: the thread takes no messages for now
     "thread_closed",  # 409: the thread takes no messages any more
+    "no_pending_call",  # 409: the thread does not end with a client tool call that waits for its output
+    "not_pending",  # 409: the questions have been answered or skipped already
+    "wrong_sender",  # 400: the item that an action is said to come from is no widget
+    "agent_failed",  # 422: the agent could not do what was asked of it; the message says why
     "turn_running",  # 409: a turn runs in the thread (`turn_id`), and the caller would rather wait
     "lease_lost",  # 409: the turn belongs to another gateway by now
     "key_reused",  # 422: the idempotency key came with another request before

@@ -1,74 +1,16 @@
 """The reference server and our gateway get the same requests and the same model: what do they answer?
 
-Both run as real processes beside one model server and one PostgreSQL. Ids and times are replaced by their
-order of appearance; then the events and the JSON answers must be equal, but for the differences listed here.
+The events and the JSON answers must be equal, but for the differences listed here.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
-import jwt
 import pytest
-from msgspec import Struct
 
-from bobbin_store.embedded.server import EmbeddedServer
-from tests.client import Client, kinds_of, message, thread_id_of
-from tests.model import model_service
-from tests.processes import Service, free_port, running
-from tests.stack import gateway_service, store_service, temporary_data
-
-Trace = list[Any]
-"""What a server answered to each request, in order."""
-
-
-class Driver:
-    """Sends requests to one server and writes down the answers, normalised."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.trace: Trace = []
-        self._names: dict[str, str] = {}
-
-    async def stream(self, kind: str, /, **params: Any) -> list[dict[str, Any]]:
-        try:
-            response = await self.client.post({"type": kind, "params": params})
-        except httpx.RemoteProtocolError:
-            self.trace.append("broken off")
-            return []
-        events = [json.loads(line[6:]) for line in response.text.split("\n") if line.startswith("data: ")]
-        self.trace.append(self._normalised(events))
-        return events
-
-    async def call(self, kind: str, /, **params: Any) -> Any:
-        response = await self.client.post({"type": kind, "params": params})
-        if response.status_code != 200:
-            self.trace.append(response.status_code)
-            return None
-        answer = response.json()
-        self.trace.append(self._normalised(answer))
-        return answer
-
-    def _normalised(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self._normalised(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self._normalised(inner) for inner in value]
-        if isinstance(value, str) and _ID.match(value):
-            kind = value.split("_")[0]
-            return self._names.setdefault(value, f"<{kind} {len(self._names)}>")
-        if isinstance(value, str) and _TIME.match(value):
-            return "<time>"
-        return value
-
-
-_ID = re.compile(r"(thr|msg|wf|tc|tsk|atc)_[0-9a-f_]{8,}\Z")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+from tests.client import message, thread_id_of
+from tests.differential import Difference, Driver, Pair, Scenario, kinds_in, running_pair, traces
 
 
 async def conversation(server: Driver) -> None:
@@ -198,15 +140,6 @@ DONE = ["assistant_message.content_part.done", "thread.item.done assistant_messa
 TITLE = ["thread.updated"]
 
 
-class Difference(Struct):
-    """A scenario in which we answer otherwise than the reference: what each answers, and why."""
-
-    scenario: Callable[[Driver], Awaitable[None]]
-    reason: str
-    theirs: Trace
-    ours: Trace
-
-
 DIFFERENCES = [
     Difference(
         tags,
@@ -254,71 +187,24 @@ DIFFERENCES = [
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Service, Service]]:
-    """The reference and our gateway, both on one PostgreSQL and one model server."""
-    with ExitStack() as stack:
-        data = stack.enter_context(temporary_data())
-        store = stack.enter_context(running(store_service(data)))
-        model = stack.enter_context(running(model_service()))
-        ours = gateway_service(store, model, AUTH="jwt", JWT_SECRET="x" * 32, MODEL="script:deltas=12")
-        port = free_port()
-        reference = Service(
-            "tests.reference",
-            port,
-            f"--port={port}",
-            f"--database-url={EmbeddedServer(data).dsn}",
-            f"--model-url={model.url}/v1",
-            "--model=script:deltas=12",
-        )
-        yield stack.enter_context(running(reference)), stack.enter_context(running(ours))
-
-
-@pytest.fixture
-async def traces(
-    servers: tuple[Service, Service],
-) -> AsyncIterator[Callable[..., Awaitable[tuple[Trace, Trace]]]]:
-    """Runs a scenario against both, each time as a new user."""
-    reference, ours = servers
-    async with (
-        httpx.AsyncClient(base_url=reference.url, timeout=30) as at_reference,
-        httpx.AsyncClient(base_url=ours.url, timeout=30) as at_ours,
-    ):
-
-        async def run(scenario: Callable[[Driver], Awaitable[None]]) -> tuple[Trace, Trace]:
-            user = scenario.__name__
-            theirs = Driver(Client(at_reference, {"x-user": user}))
-            mine = Driver(Client(at_ours, {"authorization": f"Bearer {_token(user)}"}))
-            await scenario(theirs)
-            await scenario(mine)
-            return theirs.trace, mine.trace
-
-        yield run
-
-
-def _token(user: str) -> str:
-    return jwt.encode({"sub": user, "exp": 4_000_000_000}, "x" * 32, algorithm="HS256")
+def servers() -> Iterator[Pair]:
+    """Both with the same model."""
+    ours = {"MODEL": "script:deltas=12"}
+    theirs = ("--model=script:deltas=12",)
+    with running_pair(ours, theirs, with_model=True) as pair:
+        yield pair
 
 
 @pytest.mark.parametrize("scenario", SAME, ids=lambda scenario: scenario.__name__)
-async def test_the_same_requests_get_the_same_answers(
-    scenario: Callable[[Driver], Awaitable[None]],
-    traces: Callable[..., Awaitable[tuple[Trace, Trace]]],
-) -> None:
-    theirs, mine = await traces(scenario)
+async def test_the_same_requests_get_the_same_answers(scenario: Scenario, servers: Pair) -> None:
+    theirs, mine = await traces(servers, scenario)
     assert len(theirs) == len(mine) > 0
     for their_answer, my_answer in zip(theirs, mine, strict=True):
         assert my_answer == their_answer
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.scenario.__name__)
-async def test_the_list_of_differences_is_true(
-    difference: Difference,
-    traces: Callable[..., Awaitable[tuple[Trace, Trace]]],
-) -> None:
-    theirs, mine = await traces(difference.scenario)
-    assert _kinds(theirs) == difference.theirs
-    assert _kinds(mine) == difference.ours
-
-
-def _kinds(trace: Trace) -> Trace:
-    return [kinds_of(answer) if isinstance(answer, list) else answer for answer in trace]
+async def test_the_list_of_differences_is_true(difference: Difference, servers: Pair) -> None:
+    theirs, mine = await traces(servers, difference.scenario)
+    assert kinds_in(theirs) == difference.theirs
+    assert kinds_in(mine) == difference.ours

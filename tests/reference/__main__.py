@@ -1,24 +1,38 @@
-"""Starts the reference stack: ``python -m tests.reference --port N --database-url ... --model-url ...``."""
+"""Starts the reference stack: ``python -m tests.reference --port N --database-url ... --model-url ...``.
+
+Without a model its agent is that of `tests.scripted`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, set_tracing_disabled
+from chatkit.actions import Action
 from chatkit.agents import AgentContext, simple_to_agent_input, stream_agent_response
 from chatkit.server import ChatKitServer, StreamingResult
-from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem
+from chatkit.types import (
+    SyncCustomActionResponse,
+    ThreadMetadata,
+    ThreadStatus,
+    ThreadStreamEvent,
+    UserMessageItem,
+    WidgetItem,
+)
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from openai import AsyncOpenAI
+from pydantic import BaseModel, TypeAdapter
 
 from bobbin_gateway.titles import title_by_rule
 from bobbin_protocol.items import UserMessageItem as OurUserMessage
+from tests import scripted
 from tests.reference.store import PostgresStore, open_pool
 
 INSTRUCTIONS = "You are a helpful assistant. Answer in Markdown."
@@ -56,6 +70,55 @@ class ReferenceServer(ChatKitServer[str]):
             thread.title = title_by_rule(_convert(ours))
 
 
+class ScriptedServer(ChatKitServer[str]):
+    """Does what `tests.scripted` does for our gateway, and names threads as our gateway does."""
+
+    async def respond(
+        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: str
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        items = await self.store.load_thread_items(thread.id, None, 200, "desc", context)
+        message = None if input_user_message is None else _json(input_user_message)
+        history = [_json(item) for item in reversed(items.data)]
+        async for event in _typed(thread, scripted.steps_of_answer(thread.id, message, history)):
+            yield event
+        if thread.title is None and message is not None:
+            thread.title = title_by_rule(_convert(message))
+
+    async def action(
+        self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: str
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        widget = None if sender is None else _json(sender)
+        async for event in _typed(thread, scripted.steps_of_reaction(thread.id, action.model_dump(), widget)):
+            yield event
+
+    async def sync_action(
+        self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: str
+    ) -> SyncCustomActionResponse:
+        widget = None if sender is None else _json(sender)
+        updated = scripted.updated_by_sync_action(action.model_dump(), widget)
+        return SyncCustomActionResponse.model_validate({"updated_item": updated})
+
+
+async def _typed(
+    thread: ThreadMetadata, steps: Iterable[dict[str, Any] | float]
+) -> AsyncIterator[ThreadStreamEvent]:
+    for step in steps:
+        if isinstance(step, int | float):
+            await asyncio.sleep(step)
+        elif "status" in step:
+            thread.status = _STATUS.validate_python(step["status"])
+        else:
+            yield _EVENT.validate_python(step)
+
+
+def _json(item: BaseModel) -> dict[str, Any]:
+    return item.model_dump(mode="json", exclude_none=True)
+
+
+_EVENT = TypeAdapter[ThreadStreamEvent](ThreadStreamEvent)
+_STATUS = TypeAdapter[ThreadStatus](ThreadStatus)
+
+
 def _convert(message: dict[str, Any]) -> OurUserMessage:
     import msgspec  # noqa: PLC0415 (only the title rule needs it)
 
@@ -68,7 +131,7 @@ def create_app(database_url: str, model_url: str, model: str) -> FastAPI:
         pool = await open_pool(database_url)
         store = PostgresStore(pool)
         await store.create_schema()
-        app.state.server = ReferenceServer(store, model_url, model)
+        app.state.server = ReferenceServer(store, model_url, model) if model_url else ScriptedServer(store)
         yield
         await pool.close()
 
@@ -93,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--database-url", required=True)
-    parser.add_argument("--model-url", required=True)
+    parser.add_argument("--model-url", default="", help="without one, the agent is tests.scripted")
     parser.add_argument("--model", default="demo")
     arguments = parser.parse_args()
     set_tracing_disabled(disabled=True)

@@ -12,8 +12,10 @@ from typing import cast
 import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from msgspec.structs import replace
 
-from bobbin_gateway.agent import Agent, TitlingAgent
+from bobbin_gateway.abilities import Abilities, abilities_of
+from bobbin_gateway.agent import Agent
 from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.auth import authenticator
 from bobbin_gateway.gateway import Gateway
@@ -42,11 +44,9 @@ def create_app(settings: Settings) -> Litestar:
             store = await stack.enter_async_context(
                 open_store(settings.store_url, settings.store_token, settings.store_timeout_s)
             )
-            agent, titling_agent = await _open_agents(settings, stack)
+            abilities = await _open_agent(settings, stack)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            engine = TurnEngine(
-                agent=agent, titling_agent=titling_agent, store=store, settings=settings, tasks=tasks
-            )
+            engine = TurnEngine(abilities=abilities, store=store, settings=settings, tasks=tasks)
             await engine.lease.renew()
             going = tasks.create_task(_keep_up(engine), name="engine")
             stack.callback(going.cancel)
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> Litestar:
             app.state["gateway"] = Gateway(
                 settings=settings,
                 store=store,
+                abilities=abilities,
                 engine=engine,
                 beginnings=Beginnings(engine, store, settings),
                 authenticator=authenticator(settings),
@@ -99,12 +100,12 @@ def _cors(settings: Settings) -> CORSConfig | None:
     )
 
 
-async def _open_agents(settings: Settings, stack: AsyncExitStack) -> tuple[Agent, TitlingAgent | None]:
+async def _open_agent(settings: Settings, stack: AsyncExitStack) -> Abilities:
     agent = load_agent(settings.gateway_agent) if settings.gateway_agent else Assistant()
     if not isinstance(agent, Assistant):
-        return agent, agent if isinstance(agent, TitlingAgent) else None
-    built_in = await stack.enter_async_context(open_agent(settings, agent))
-    return built_in, built_in if settings.title_model else None
+        return abilities_of(agent)
+    abilities = abilities_of(await stack.enter_async_context(open_agent(settings, agent)))
+    return abilities if settings.title_model else replace(abilities, titling=None)
 
 
 def load_agent(path: str) -> Agent | Assistant:

@@ -7,6 +7,7 @@ from typing import cast
 
 from msgspec import Struct
 
+from bobbin_gateway.abilities import Abilities
 from bobbin_gateway.auth import Authenticator, HttpRequest
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
@@ -19,6 +20,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     store: Store
+    abilities: Abilities
     engine: TurnEngine
     beginnings: Beginnings
     authenticator: Authenticator

@@ -75,6 +75,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Models a client may choose by `inference_options.model` (comma separated; `*`: any)"
         ),
     ] = ""
+    tool_choices: Annotated[
+        str,
+        Meta(
+            description="Tools a client may choose by `inference_options.tool_choice` (comma separated; "
+            "`*`: any)"
+        ),
+    ] = ""
     title_model: Annotated[
         str, Meta(description="Model that names threads; empty: the first words name them")
     ] = ""
@@ -223,6 +230,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     def offered_models(self) -> frozenset[str]:
         """What a client may ask for by name."""
         return frozenset(names(self.models))
+
+    def offers_model(self, name: str) -> bool:
+        """Whether a client may choose this model."""
+        return not self.offered_models.isdisjoint({name, "*"})
+
+    def offers_tool_choice(self, name: str) -> bool:
+        """Whether a client may choose this tool."""
+        return not {name, "*"}.isdisjoint(names(self.tool_choices))
 
 
 _HS256_BYTES = 32

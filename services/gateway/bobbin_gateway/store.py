@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
@@ -19,6 +20,7 @@ from bobbin_protocol.store.gateways import ClaimedTurns, ClaimTurns, LeaseRenewe
 from bobbin_protocol.store.journal import JournalWritten, WriteJournal
 from bobbin_protocol.store.threads import ItemPage, ThreadChange, ThreadWithItems
 from bobbin_protocol.store.turns import (
+    AddTurnItems,
     BeginAnswer,
     BeginTurn,
     CancelTurn,
@@ -31,6 +33,7 @@ from bobbin_protocol.store.turns import (
 )
 from bobbin_protocol.store.watch import Watch, Watched
 from bobbin_protocol.threads import ThreadMetadata
+from bobbin_protocol.wire import encode_json
 
 T = TypeVar("T")
 Order = Literal["asc", "desc"]
@@ -68,6 +71,10 @@ class Store:
     async def finish_turn(self, owner_id: str, turn_id: str, finish: FinishTurn) -> TurnFinished:
         """Store a turn's outcome; safe to repeat."""
         return await self._call(_TURN_FINISHED, owner_id, "POST", _path("turns", turn_id, "finish"), finish)
+
+    async def add_turn_items(self, owner_id: str, turn_id: str, items: AddTurnItems) -> None:
+        """Store items of a turn before its end; safe to repeat."""
+        await self._call(_NOTHING, owner_id, "POST", _path("turns", turn_id, "items"), items)
 
     async def get_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
         """How a turn stands."""
@@ -137,6 +144,14 @@ class Store:
         query = _page_query(limit, order, after)
         return await self._call(_ITEMS, owner_id, "GET", _path("threads", thread_id, "items"), query=query)
 
+    async def get_item(self, owner_id: str, thread_id: str, item_id: str) -> StoredItem:
+        """One item, hidden or not."""
+        return await self._call(_ITEM, owner_id, "GET", _path("threads", thread_id, "items", item_id))
+
+    async def put_item(self, owner_id: str, thread_id: str, item_id: str, item: StoredItem) -> None:
+        """Put an item in the place of the one with its id, or behind all others; safe to repeat."""
+        await self._call(_NOTHING, owner_id, "PUT", _path("threads", thread_id, "items", item_id), item)
+
     async def add_feedback(self, owner_id: str, thread_id: str, feedback: NewFeedback) -> None:
         """Remember an opinion on items."""
         await self._call(_NOTHING, owner_id, "POST", _path("threads", thread_id, "feedback"), feedback)
@@ -159,15 +174,17 @@ class Store:
         owner_id: str | None,
         method: str,
         path: str,
-        body: msgspec.Struct | None = None,
+        body: msgspec.Struct | StoredItem | None = None,
         *,
         query: dict[str, str] | None = None,
         vital: bool = False,
     ) -> T:
         session = self._vital if vital else self._session
-        content, status = await self._exchange(session, method, path, owner_id, body, query)
+        content, media_type, status = await self._exchange(session, method, path, owner_id, body, query)
         if status < _FIRST_ERROR:
             try:
+                if content and media_type == _JSON:  # MessagePack could not hold it
+                    return msgspec.json.decode(content, type=answer.type)
                 return answer.decode(content or _NIL)
             except msgspec.MsgspecError as error:  # a store of another version, or a proxy's own words
                 raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
@@ -179,16 +196,19 @@ class Store:
         method: str,
         path: str,
         owner_id: str | None,
-        body: msgspec.Struct | None,
+        body: msgspec.Struct | StoredItem | None,
         query: dict[str, str] | None,
-    ) -> tuple[bytes, int]:
+    ) -> tuple[bytes, str, int]:
         """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
-        data = None if body is None else _encode(body)
-        headers = None if owner_id is None else {OWNER_HEADER: owner_id}
+        headers = {} if owner_id is None else {OWNER_HEADER: owner_id}
+        try:
+            data = None if body is None else _encode(body)
+        except OverflowError:  # MessagePack has no form for whole numbers above 64 bits
+            data, headers["Content-Type"] = encode_json(body), _JSON
 
-        async def send() -> tuple[bytes, int]:
+        async def send() -> tuple[bytes, str, int]:
             async with session.request(method, path, params=query, data=data, headers=headers) as response:
-                return await response.read(), response.status
+                return await response.read(), response.content_type, response.status
 
         try:
             try:
@@ -243,6 +263,7 @@ def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str,
 
 _MOST_CONNECTIONS = 32
 _MOST_VITAL_CONNECTIONS = 8
+_JSON = "application/json"
 _OK = 200
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})
@@ -261,5 +282,6 @@ _THREAD_WITH_ITEMS = msgspec.msgpack.Decoder(ThreadWithItems)
 _THREADS = msgspec.msgpack.Decoder(Page[ThreadMetadata])
 _THREAD = msgspec.msgpack.Decoder(ThreadMetadata)
 _ITEMS = msgspec.msgpack.Decoder(ItemPage)
+_ITEM = msgspec.msgpack.Decoder(StoredItem)
 _NIL = b"\xc0"
 _NOTHING = msgspec.msgpack.Decoder(Any)

@@ -36,7 +36,7 @@ WITH RECURSIVE holder (id) AS (
     WHERE id <> $1 AND NOT EXISTS (SELECT FROM gateways WHERE gateways.id = holder.id AND NOT dead)
 )
 SELECT turn.* FROM lost CROSS JOIN LATERAL (
-    SELECT owner_id, id, thread_id, message_id, state, cancel_requested, checkpoint FROM turns
+    SELECT owner_id, id, thread_id, message_id, subject_id, state, cancel_requested, checkpoint FROM turns
     WHERE gateway_id = lost.id AND ended_at IS NULL
     LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 ) AS turn
@@ -49,12 +49,12 @@ UPDATE turns SET gateway_id = $1 FROM unnest($2::text[], $3::text[]) AS taken (o
 WHERE turns.owner_id = taken.owner_id AND turns.id = taken.id
 """
 
-# The message that a turn answers.
-MESSAGE = "SELECT data, turn_id, seq FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
+# The message that a turn answers, or what it goes on from.
+ITEM = "SELECT data, turn_id, seq FROM items WHERE owner_id = $1 AND thread_id = $2 AND id = $3"
 
 # Turns under a gateway's lease that it does not know of.
 UNKNOWN = """
-SELECT owner_id, id, thread_id, message_id, state, cancel_requested, checkpoint FROM turns
+SELECT owner_id, id, thread_id, message_id, subject_id, state, cancel_requested, checkpoint FROM turns
 WHERE gateway_id = $1 AND ended_at IS NULL
 AND NOT EXISTS (SELECT FROM unnest($2::text[]) AS known (id) WHERE known.id = turns.id)
 LIMIT $3
@@ -103,16 +103,19 @@ async def _turn(database: Database, row: Row) -> ClaimedTurn | None:
             thread = await threads.get(session, owner, row["thread_id"])
         except NotFound:
             return None
-        message = await session.fetchrow(MESSAGE, owner, row["thread_id"], row["message_id"])
-        brought = message is not None and message["turn_id"] == row["id"]
+        about = row["message_id"] or row["subject_id"]
+        item = await session.fetchrow(ITEM, owner, row["thread_id"], about) if about else None
+        brought = item is not None and item["turn_id"] == row["id"]
+        message, subject = (item, None) if row["message_id"] else (None, item)
         return ClaimedTurn(
             owner_id=owner,
             turn_id=row["id"],
             state=row["state"],
             thread=thread,
             message=None if message is None else items.decode_item(message["data"]),
-            brought_message=brought,
+            brought_message=message is not None and brought,
             created_thread=message is not None and brought and message["seq"] == 1,
+            subject=items.decode_item(subject["data"]) if subject is not None and brought else None,
             cancel_requested=row["cancel_requested"],
             checkpoint=row["checkpoint"],
             journal=await journal.read(session, owner, row["id"]),

@@ -43,6 +43,22 @@ class ThreadClosed(StoreError):
     """The thread takes no messages any more."""
 
 
+class NoPendingCall(StoreError):
+    """The thread does not end with a client tool call that waits for its output."""
+
+
+class NotPending(StoreError):
+    """The questions are not open any more."""
+
+
+class WrongSender(StoreError):
+    """An action is said to come from an item that is no widget; `field` says where."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class TurnRunning(StoreError):
     """A turn runs in the thread, and the caller would rather wait for its end."""
 

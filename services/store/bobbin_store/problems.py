@@ -17,7 +17,9 @@ from bobbin_store.errors import (
     InvalidRequest,
     KeyReused,
     LeaseLost,
+    NoPendingCall,
     NotFound,
+    NotPending,
     StoreError,
     ThreadClosed,
     ThreadLocked,
@@ -25,6 +27,7 @@ from bobbin_store.errors import (
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
+    WrongSender,
 )
 
 log = structlog.stdlib.get_logger()
@@ -45,11 +48,14 @@ class Kind(NamedTuple):
 
 KINDS: dict[type[StoreError], Kind] = {
     InvalidRequest: Kind(400, "invalid_request", "Invalid request"),
+    WrongSender: Kind(400, "wrong_sender", "Wrong sender"),
     Unauthorized: Kind(401, "unauthorized", "Unauthorized"),
     NotFound: Kind(404, "not_found", "Not found"),
     Conflict: Kind(409, "conflict", "Conflict"),
     ThreadLocked: Kind(409, "thread_locked", "Thread locked"),
     ThreadClosed: Kind(409, "thread_closed", "Thread closed"),
+    NoPendingCall: Kind(409, "no_pending_call", "No pending call"),
+    NotPending: Kind(409, "not_pending", "Not pending"),
     TurnRunning: Kind(409, "turn_running", "Turn running"),
     LeaseLost: Kind(409, "lease_lost", "Lease lost"),
     UnsupportedMediaType: Kind(415, "unsupported_media_type", "Unsupported media type"),

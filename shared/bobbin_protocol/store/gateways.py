@@ -66,11 +66,13 @@ class ClaimedTurn(Wire):
     """``running``, or ``interrupted`` if it has been superseded."""
     thread: ThreadMetadata
     message: StoredItem | None
-    """The message it answers, unless it has been removed."""
+    """The message it answers, if it answers one, unless that has been removed."""
     brought_message: bool = False
     """Whether that message came with this turn; to answer a message again is another turn."""
     created_thread: bool = False
     """Whether the thread began with that message, and so with this turn."""
+    subject: StoredItem | None = None
+    """The questions whose answers began it, if answers did: its readers are told of them first."""
     cancel_requested: bool
     checkpoint: bytes | None
     journal: list[JournalChunk]

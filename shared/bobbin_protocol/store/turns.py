@@ -44,7 +44,8 @@ class RetryAfterItem(Wire, tag="retry_after_item"):
 class AddClientToolOutput(Wire, tag="add_client_tool_output"):
     """Complete the client tool call that the thread ends with, remove others that still wait, and go on.
 
-    409 ``no_pending_call`` if the thread does not end with a pending call.
+    Hidden items may stand behind the call. 409 ``no_pending_call`` if the thread does not end with a pending
+    call.
     """
 
     result: Any = None
@@ -61,7 +62,12 @@ class AddStructuredInput(Wire, tag="add_structured_input"):
 
 
 class HandleAction(Wire, tag="handle_action"):
-    """React to an action; nothing is changed. 404 for an unknown sender; 400 if it is no widget."""
+    """React to an action; nothing is changed.
+
+    404 for an unknown sender; 400 ``wrong_sender`` if it is no widget.
+    The one input that locked and closed threads take: nothing of the user's gets into the thread, and it may
+    well be a button that opens the thread again.
+    """
 
     item_id: Id | None = None
     """The widget that sent it."""
@@ -115,7 +121,8 @@ class TurnBegun(Wire, tag="begun"):
     message: StoredItem | None = None
     """The user message that the turn answers, as stored; None if it goes on from something else."""
     subject: StoredItem | None = None
-    """What it goes on from then: the completed call, the answered questions, the sender of an action."""
+    """What it goes on from then: the completed call, the answered questions, the sender of an action (None if
+    the page around the chat sent it)."""
 
 
 class TurnJoined(Wire, tag="joined"):
@@ -140,11 +147,16 @@ class AddTurnItems(Wire):
     """``POST /v1/turns/{turn_id}/items``: store items of a turn that runs, before its end.
 
     For what has had effects outside, such as results of tools: a crash must not make the model forget them.
-    The finish may bring them again. 409 ``lease_lost`` and ``conflict`` as for a finish.
+    The finish may bring them again, and gives them their place among the turn's other items. Repeating it
+    changes nothing. A turn whose place a retry has removed stores nothing.
+
+    Errors: 404 for an unknown turn; 409 ``lease_lost`` when it is under another gateway's lease; 409
+    ``conflict`` when it has ended.
     """
 
     items: list[StoredItem]
     gateway_id: Id | None = None
+    """As in the begin."""
 
 
 class FinishTurn(Wire):
@@ -157,7 +169,8 @@ class FinishTurn(Wire):
 
     state: EndState
     items: list[StoredItem] = always(list)
-    """Items to add in this order; one whose id is there already takes the place of the old."""
+    """Items to add in this order; one whose id is there already takes the place of the old, unless the turn
+    itself has stored it early."""
     removed_item_ids: list[Id] = always(list)
     thread: ThreadChange | None = None
     suggested_title: Title | None = None
@@ -233,4 +246,5 @@ class TurnResult(Wire):
     created_thread: bool
     """Whether its message is the first of the thread."""
     items: list[StoredItem]
-    """The visible items of the turn that are still there, its message included, oldest first."""
+    """The visible items of the turn that are still there, oldest first: its message or the questions whose
+    answers began it, what it has made, what it has replaced."""

@@ -197,3 +197,52 @@ def retry(turn_id: str, thread_id: str, item_id: str, **fields: Any) -> dict[str
         "input": {"type": "retry_after_item", "item_id": item_id},
         **fields,
     }
+
+
+def follow_up(turn_id: str, thread_id: str, kind: str, **fields: Any) -> dict[str, Any]:
+    """The body of a begin that brings no message."""
+    extra = {key: fields.pop(key) for key in OF_BEGINS if key in fields}
+    return {"turn_id": turn_id, "thread_id": thread_id, "input": {"type": kind, **fields}, **extra}
+
+
+def client_tool_call(item_id: str, thread_id: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "type": "client_tool_call",
+        "id": item_id,
+        "thread_id": thread_id,
+        "created_at": CREATED_AT,
+        "status": "pending",
+        "call_id": f"call-{item_id}",
+        "name": "look",
+        "arguments": {"where": "there"},
+        **fields,
+    }
+
+
+def questions(item_id: str, thread_id: str, **fields: Any) -> dict[str, Any]:
+    """Three questions: one choice, many choices, free words."""
+    options = [{"value": "red"}, {"value": "blue"}]
+    return {
+        "type": "structured_input",
+        "id": item_id,
+        "thread_id": thread_id,
+        "created_at": CREATED_AT,
+        "status": "pending",
+        "inputs": [
+            {"type": "multiple_choice", "id": "one", "question": "Which?", "options": options},
+            {"type": "multiple_choice", "id": "many", "question": "Which?", "options": options}
+            | {"multiple": True},
+            {"type": "freeform", "id": "free", "question": "Why?", "novelty": 1},
+        ],
+        **fields,
+    }
+
+
+def widget(item_id: str, thread_id: str) -> dict[str, Any]:
+    return {
+        "type": "widget",
+        "id": item_id,
+        "thread_id": thread_id,
+        "created_at": CREATED_AT,
+        "widget": {"type": "Card", "children": [{"type": "Text", "value": "Hello"}]},
+    }

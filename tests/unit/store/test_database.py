@@ -31,11 +31,11 @@ from bobbin_store import (
 from bobbin_store.database import PLANNING, Database, in_our_words, open_database
 from bobbin_store.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from bobbin_store.settings import Settings
-from bobbin_store.turns import begin, cancel, finish, join, record, result, retry
+from bobbin_store.turns import begin, cancel, early, finish, follow_up, join, record, result, retry
 from tests.postgres import Postgres
 from tests.unit.store.conftest import TOKEN, Store, running_app
 
-TURNS = [begin, retry, join, finish, cancel, record, result]
+TURNS = [begin, retry, follow_up, join, early, finish, cancel, record, result]
 RUNNING = [gateways, claims, journal, changes, watch, expiry]
 MODULES = [threads, items, *TURNS, *RUNNING, attachments, feedback, owners, database, migrate]
 TABLES = ["threads", "items", "turns", "attachments", "feedback", "journal", "changes"]
@@ -354,11 +354,19 @@ EXPECTED = [
         {*KNOWN_BY, "threads_pkey", "items_pkey", "items_by_seq", "turns_one_running"},
     ),
     (retry.TAKE, {"turns_pkey"}),
+    (
+        follow_up.OPEN,
+        {*KNOWN_BY, "threads_pkey", "items_pkey", "items_by_seq", "turns_one_running"},
+    ),
+    (follow_up.CALLS, {"items_by_seq"}),
+    (follow_up.ITEM, {"items_pkey"}),
+    (follow_up.SINCE, {"items_by_seq"}),
     (join.BEGUN, {"turns_pkey", "items_pkey", "items_by_seq"}),
     (join.BY_KEY, {"turns_by_key"}),
     (join.BY_FINGERPRINT, {"turns_deserted", "turns_by_thread"}),
     (join.JOIN, {"turns_pkey"}),
-    (finish.END, {"turns_pkey", "threads_pkey"}),
+    (early.ADD, {"turns_pkey", "threads_pkey"}),
+    (finish.END, {"turns_pkey", "threads_pkey", "items_pkey"}),
     (cancel.CANCEL, {"turns_pkey"}),
     (cancel.DESERT, {"turns_pkey"}),
     (cancel.JOIN, {"turns_pkey"}),

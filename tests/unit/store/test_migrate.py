@@ -26,7 +26,45 @@ async def connection(empty_database_url: str) -> Any:
 
 
 def test_the_migrations_are_numbered_without_a_gap() -> None:
-    assert [migration.number for migration in all_migrations()] == [1, 2, 3]
+    assert [migration.number for migration in all_migrations()] == [1, 2, 3, 4]
+
+
+# What the store of a time writes: a thread with a message and its turn; and then another turn.
+OLD_ROWS = """
+INSERT INTO bobbin.threads (owner_id, id, status, metadata, last_seq) VALUES ('a', 't', '{}', '{}', 1);
+INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+VALUES ('a', 't', 'm', 1, 'user_message', false, 'u', now(), '{"id": "m"}');
+INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state) VALUES ('a', 'u', 't', 'm', 'running');
+"""
+OLD_WRITES = """
+UPDATE bobbin.turns SET state = 'completed', ended_at = now() WHERE owner_id = 'a' AND id = 'u';
+INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state) VALUES ('a', 'v', 't', 'm', 'running');
+"""
+
+
+@pytest.mark.parametrize("number", range(1, len(all_migrations())))
+async def test_from_every_earlier_number_the_rest_runs_and_old_code_goes_on(
+    connection: Any, number: int
+) -> None:
+    await migrate(connection, all_migrations()[:number])
+    await connection.execute(OLD_ROWS)
+    assert await migrate(connection, all_migrations()) == len(all_migrations()) - number
+    rows = await connection.fetch("SELECT id, message_id, state FROM bobbin.turns")
+    assert [tuple(row) for row in rows] == [("u", "m", "running")]
+    await connection.execute(OLD_WRITES)
+    rows = await connection.fetch(
+        "SELECT id, message_id, subject_id, context_seq FROM bobbin.turns ORDER BY id"
+    )
+    assert [tuple(row) for row in rows] == [("u", "m", None, None), ("v", "m", None, None)]
+    assert await connection.fetchval("SELECT data->>'id' FROM bobbin.items") == "m"
+
+
+async def test_turns_without_a_message_need_no_long_lock(connection: Any) -> None:
+    """The table is neither rewritten nor read: however large, it is locked for a moment."""
+    await migrate(connection, all_migrations()[:3])
+    before = await connection.fetchval("SELECT pg_relation_filenode('bobbin.turns')")
+    await migrate(connection, all_migrations())
+    assert await connection.fetchval("SELECT pg_relation_filenode('bobbin.turns')") == before
 
 
 async def test_an_empty_database_is_told_from_a_silent_one(connection: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from bobbin_gateway.gateway import Gateway
-from bobbin_gateway.turns.standing import StandingItems
+from bobbin_gateway.http import agent_calls
+from bobbin_gateway.turns.standing import Standing, StandingItems
 from bobbin_protocol.items import StoredItem, for_client
 from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import (
@@ -23,7 +24,6 @@ from bobbin_protocol.requests import (
     ThreadsSyncCustomActionReq,
     ThreadsUpdateReq,
 )
-from bobbin_protocol.store.feedback import NewFeedback
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.threads import ThreadMetadata, thread_for_client
 from bobbin_protocol.wire import encode_json
@@ -37,11 +37,12 @@ class _ThreadAnswer(ThreadMetadata):
     items: Page[StoredItem]
 
 
-async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> bytes:
+async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq, *, locale: str | None) -> bytes:
     """The answer's body.
 
     Raises:
-        InvalidRequest: This server has no such ability.
+        InvalidRequest: This server has no such ability, or the request cannot be meant.
+        AgentError: The agent cannot do it.
         StoreRefused: No such thread, item or cursor.
         StoreUnavailable: The store cannot be reached.
     """
@@ -68,18 +69,17 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq) -> b
             gateway.engine.watcher.hurry(owner_id)
             return _EMPTY
         case ItemsFeedbackReq(params=params):
-            feedback = NewFeedback(item_ids=params.item_ids, kind=params.kind)
-            await store.add_feedback(owner_id, params.thread_id, feedback)
+            await agent_calls.note_feedback(gateway, owner_id, params)
             return _EMPTY
         case AttachmentsDeleteReq(params=params):
             await store.delete_attachment(owner_id, params.attachment_id)
             return _EMPTY
         case AttachmentsCreateReq():
             raise InvalidRequest("This server takes no attachments")
-        case InputTranscribeReq():
-            raise InvalidRequest("This server does not transcribe speech")
-        case ThreadsSyncCustomActionReq():
-            raise InvalidRequest("This server handles no actions")
+        case InputTranscribeReq(params=params):
+            return encode_json(await agent_calls.transcribe(gateway, owner_id, params))
+        case ThreadsSyncCustomActionReq(params=params):
+            return encode_json(await agent_calls.sync_action(gateway, owner_id, params, locale))
         case _:
             assert_never(request)
 
@@ -90,24 +90,26 @@ async def _items(gateway: Gateway, owner_id: str, params: ItemsListParams) -> Pa
         owner_id, params.thread_id, params.limit, params.order, params.after
     )
     if params.order == "asc":
-        return _behind(page, [] if page.has_more else await standing.read(page.running_turn_id))
-    if params.after is not None:
-        return page
-    return _before(page, await standing.read(page.running_turn_id))
+        return _behind(page, await standing.read(page.running_turn_id))
+    return _before(page, await standing.read(page.running_turn_id), first=params.after is None)
 
 
-def _behind(page: Page[StoredItem], standing: list[StoredItem]) -> Page[StoredItem]:
+def _behind(page: Page[StoredItem], standing: Standing) -> Page[StoredItem]:
     """The page with the items of a running turn, which come last: it may be longer than asked for."""
     known = {item["id"] for item in page.data}
-    new = [] if page.has_more else [item for item in standing if item["id"] not in known]
-    return Page(data=[*page.data, *new], has_more=page.has_more, after=page.after)
+    new = [] if page.has_more else [item for item in standing.made if item["id"] not in known]
+    return Page(data=[*_replaced(page, standing), *new], has_more=page.has_more, after=page.after)
 
 
-def _before(page: Page[StoredItem], standing: list[StoredItem]) -> Page[StoredItem]:
+def _before(page: Page[StoredItem], standing: Standing, *, first: bool) -> Page[StoredItem]:
     """The same for the newest first."""
     known = {item["id"] for item in page.data}
-    new = [item for item in reversed(standing) if item["id"] not in known]
-    return Page(data=[*new, *page.data], has_more=page.has_more, after=page.after)
+    new = [item for item in reversed(standing.made) if first and item["id"] not in known]
+    return Page(data=[*new, *_replaced(page, standing)], has_more=page.has_more, after=page.after)
+
+
+def _replaced(page: Page[StoredItem], standing: Standing) -> list[StoredItem]:
+    return [standing.replaced.get(item["id"], item) for item in page.data]
 
 
 def _with_items(thread: ThreadMetadata, items: Page[StoredItem]) -> _ThreadAnswer:

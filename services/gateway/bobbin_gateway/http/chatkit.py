@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 
@@ -16,24 +15,15 @@ from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.answers import answer
 from bobbin_gateway.http.event_stream import ErrorStream, LaterStream, TurnStream
-from bobbin_gateway.settings import Settings
+from bobbin_gateway.http.turn_inputs import asked_of_turn
 from bobbin_gateway.store import StoreRefused
-from bobbin_gateway.turns.beginning import NotYet, TurnRequest
+from bobbin_gateway.turns.beginning import NotYet
 from bobbin_gateway.turns.outcome import refusal_event
+from bobbin_gateway.turns.request import TurnRequest
 from bobbin_gateway.turns.source import TurnReader
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.ids import new_id
-from bobbin_protocol.items import UserMessageItem
-from bobbin_protocol.requests import (
-    InvalidRequest,
-    StreamingReq,
-    ThreadsAddUserMessageReq,
-    ThreadsCreateReq,
-    ThreadsRetryAfterItemReq,
-    UserMessageInput,
-    decode_request,
-)
-from bobbin_protocol.store.turns import AddUserMessage, CreateThread, RetryAfterItem, TurnInput
+from bobbin_protocol.requests import InvalidRequest, StreamingReq, decode_request
 
 
 @post("/chatkit", status_code=200)
@@ -46,24 +36,25 @@ async def chatkit(request: HttpRequest) -> ASGIApp:
     decoded = decode_request(body)
     if isinstance(decoded, StreamingReq):
         return await _stream(gateway, owner_id, decoded, body, request)
-    document = await answer(gateway, owner_id, decoded)
+    document = await answer(gateway, owner_id, decoded, locale=_locale(request))
     return ASGIResponse(body=document, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
     gateway: Gateway, owner_id: str, decoded: StreamingReq, body: bytes, request: HttpRequest
 ) -> ASGIApp:
-    opened = _open(decoded, gateway.settings)
-    if opened is None:
-        return ErrorStream(ErrorEvent(message="This server does not handle this kind of request."))
-    thread_id, turn_input, model = opened
+    asked = asked_of_turn(decoded, gateway.settings)
+    if asked.action is not None and gateway.abilities.acting is None:
+        if _is_strict(request):
+            raise InvalidRequest("This server handles no actions", "type")
+        return ErrorStream(ErrorEvent(message="This server handles no actions."))
     wanted = TurnRequest(
         turn_id=new_id("turn"),
         owner_id=owner_id,
-        thread_id=thread_id,
-        input=turn_input,
-        model=model,
-        locale=request.headers.get("accept-language"),
+        thread_id=asked.thread_id,
+        input=asked.input,
+        action=asked.action,
+        locale=_locale(request),
         fingerprint=sha256(body).digest(),
         idempotency_key=_idempotency_key(request),
         resumable=is_resumable(request),
@@ -88,47 +79,6 @@ async def _begin(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
 async def _begin_later(gateway: Gateway, wanted: TurnRequest) -> TurnReader:
     source = await gateway.beginnings.begin_later(wanted)
     return gateway.engine.readers.reader(wanted.owner_id, source, position=0, resumable=wanted.resumable)
-
-
-def _open(decoded: StreamingReq, settings: Settings) -> tuple[str, TurnInput, str | None] | None:
-    """What the request asks of a turn: its thread, its input, its model. None for a type not served yet."""
-    match decoded:
-        case ThreadsCreateReq(params=params):
-            thread_id = new_id("thread")
-            message = _message(params.input, thread_id)
-            turn_input = CreateThread(message=message, attachment_ids=params.input.attachments)
-            return thread_id, turn_input, _model(params.input, settings)
-        case ThreadsAddUserMessageReq(params=params):
-            message = _message(params.input, params.thread_id)
-            turn_input = AddUserMessage(message=message, attachment_ids=params.input.attachments)
-            return params.thread_id, turn_input, _model(params.input, settings)
-        case ThreadsRetryAfterItemReq(params=params):
-            return params.thread_id, RetryAfterItem(item_id=params.item_id), None
-        case _:
-            return None
-
-
-def _message(user_input: UserMessageInput, thread_id: str) -> UserMessageItem:
-    if not (
-        user_input.attachments or user_input.quoted_text or any(p.text.strip() for p in user_input.content)
-    ):
-        raise InvalidRequest("The message is empty", "params.input.content")
-    return UserMessageItem(
-        id=new_id("message"),
-        thread_id=thread_id,
-        created_at=datetime.now(UTC),
-        content=user_input.content,
-        quoted_text=user_input.quoted_text,
-        inference_options=user_input.inference_options,
-    )
-
-
-def _model(user_input: UserMessageInput, settings: Settings) -> str | None:
-    """The model that the client asked for, if it is on offer."""
-    model = user_input.inference_options.model
-    if model is None or model in settings.offered_models or "*" in settings.offered_models:
-        return model
-    raise InvalidRequest(f"The model {model!r} is not on offer", "params.input.inference_options.model")
 
 
 def _check_media_type(request: HttpRequest) -> None:
@@ -162,6 +112,10 @@ async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
             yield chunk
     except InternalServerException as error:  # Litestar's word for a client that leaves while it sends
         raise ClientException("The request was cut off") from error
+
+
+def _locale(request: HttpRequest) -> str | None:
+    return request.headers.get("accept-language")
 
 
 def is_resumable(request: HttpRequest) -> bool:

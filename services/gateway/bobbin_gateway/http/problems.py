@@ -6,6 +6,7 @@ import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
 
+from bobbin_gateway.agent import AgentError
 from bobbin_gateway.auth import HttpRequest, KeysUnavailable, Unauthorized
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import UNAVAILABLE, Draining
@@ -29,6 +30,8 @@ def problem_of(error: Exception) -> Problem:
             return _problem(503, "Unavailable", "unavailable", UNAVAILABLE)
         case KeysUnavailable():
             return _problem(503, "Unavailable", "unavailable", "Sign-in cannot be checked right now")
+        case AgentError():
+            return _problem(422, "Agent failed", "agent_failed", error.message)
         case HTTPException():
             title, code = _HTTP.get(error.status_code, ("Invalid request", "invalid_request"))
             return _problem(error.status_code, title, code, error.detail)

@@ -11,37 +11,13 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from weakref import WeakValueDictionary
 
-from msgspec import Struct
-
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.engine import TurnEngine
 from bobbin_gateway.turns.outcome import Draining
+from bobbin_gateway.turns.request import TurnRequest
 from bobbin_gateway.turns.source import Source
-from bobbin_protocol.store.turns import (
-    BeginTurn,
-    CreateThread,
-    RetryAfterItem,
-    TurnBegun,
-    TurnInput,
-    TurnJoined,
-)
-
-
-class TurnRequest(Struct, kw_only=True, frozen=True):
-    """What a streaming request asks for."""
-
-    turn_id: str
-    """Of the turn, if it is a new one."""
-    owner_id: str
-    thread_id: str
-    input: TurnInput
-    model: str | None
-    locale: str | None
-    fingerprint: bytes
-    """The same for the same request only."""
-    idempotency_key: str | None
-    resumable: bool
+from bobbin_protocol.store.turns import BeginTurn, TurnBegun, TurnJoined
 
 
 class NotYet(Exception):
@@ -110,7 +86,7 @@ class Beginnings:
                 if not self._waits(refused) or clock() > queue_end:
                     raise
                 before, in_the_way = in_the_way, refused.problem.turn_id or ""
-                if self._settings.double_texting == "queue":
+                if self._settings.double_texting == "queue" or request.was_asked_for:
                     await self._wait_for(request.owner_id, in_the_way, queue_end - clock())
                 elif in_the_way != before:
                     await self._interrupt(request.owner_id, in_the_way)
@@ -176,15 +152,7 @@ class Beginnings:
                 )
 
     def _started(self, request: TurnRequest, begun: TurnBegun, gateway_id: str) -> Source:
-        running = self._engine.start(
-            request.owner_id,
-            begun,
-            gateway_id=gateway_id,
-            created=isinstance(request.input, CreateThread),
-            said=not isinstance(request.input, RetryAfterItem),
-            model=request.model,
-            locale=request.locale,
-        )
+        running = self._engine.start(request, begun, gateway_id=gateway_id)
         self._engine.lease.begun(request.turn_id)
         running.enter(resumable=request.resumable)
         return running

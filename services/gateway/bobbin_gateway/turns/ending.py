@@ -17,6 +17,7 @@ from bobbin_gateway.turns.running import RunningTurn
 from bobbin_protocol.items import SDKHiddenContextItem, StoredItem, ThreadItem
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.store.turns import FinishTurn
+from bobbin_protocol.threads import ThreadMetadata
 
 log = structlog.get_logger()
 
@@ -127,12 +128,18 @@ def _stored(item: ThreadItem) -> StoredItem:
 
 
 def _change(running: RunningTurn) -> ThreadChange | None:
-    """Only what the agent changed: someone else may have changed the rest meanwhile."""
-    before, after = running.stored_thread, running.turn.thread
+    change = thread_change(running.stored_thread, running.turn.thread)
+    if change is not None and change.title == running.suggested_title:
+        change.title = UNSET
+    return change
+
+
+def thread_change(before: ThreadMetadata, after: ThreadMetadata) -> ThreadChange | None:
+    """Only what an agent has changed: someone else may have changed the rest meanwhile."""
     if before == after:
         return None
     return ThreadChange(
-        title=UNSET if after.title in {before.title, running.suggested_title} else after.title,
+        title=UNSET if after.title == before.title else after.title,
         status=UNSET if after.status == before.status else after.status,
         allowed_image_domains=(
             UNSET

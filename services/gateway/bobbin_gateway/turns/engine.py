@@ -15,28 +15,29 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 
-import msgspec
 import structlog
 
-from bobbin_gateway.agent import Agent, ContinuingAgent, TitlingAgent, Turn
+from bobbin_gateway.abilities import Abilities
+from bobbin_gateway.agent import ContinuingAgent, Turn
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
 from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.answering import Answering, answer
 from bobbin_gateway.turns.desertion import Desertion
+from bobbin_gateway.turns.early import storing_early
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.lease import Lease
 from bobbin_gateway.turns.naming import Naming
+from bobbin_gateway.turns.opening import Opening
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_gateway.turns.readers import Readers
 from bobbin_gateway.turns.registry import RunningTurns
+from bobbin_gateway.turns.request import TurnRequest
 from bobbin_gateway.turns.running import RunningTurn
 from bobbin_gateway.turns.tail import Tail
 from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
-from bobbin_protocol.events import ThreadItemDoneEvent
-from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, thread_item_of
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
 
@@ -54,14 +55,12 @@ class TurnEngine:
     def __init__(
         self,
         *,
-        agent: Agent,
-        titling_agent: TitlingAgent | None,
+        abilities: Abilities,
         store: Store,
         settings: Settings,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._agent = agent
-        self._titling_agent = titling_agent
+        self._abilities = abilities
         self._store = store
         self._settings = settings
         self._tasks = tasks
@@ -92,42 +91,19 @@ class TurnEngine:
             tasks.create_task(self.lease.run(self.take_over), name="lease")
             tasks.create_task(self.watcher.run(), name="watcher")
 
-    def start(
-        self,
-        owner_id: str,
-        begun: TurnBegun,
-        *,
-        gateway_id: str,
-        created: bool,
-        said: bool,
-        model: str | None,
-        locale: str | None,
-    ) -> RunningTurn:
+    def start(self, request: TurnRequest, begun: TurnBegun, *, gateway_id: str) -> RunningTurn:
         """Run a turn that the store has opened.
 
         Args:
-            owner_id: Whose turn.
+            request: What it is to do.
             begun: The store's answer.
             gateway_id: Under whose lease it was opened.
-            created: Whether the client is told of its thread.
-            said: Whether the client is told of its message.
-            model: What the client chose.
-            locale: The client's.
         """
-        message = msgspec.convert(begun.message, UserMessageItem)
-        turn = Turn(
-            id=begun.turn_id,
-            owner_id=owner_id,
-            thread=begun.thread,
-            history=_known_items(begun.history),
-            message=message,
-            model=model,
-            locale=locale,
-        )
-        running = self._prepare(turn, gateway_id)
-        running.open(created=created, said=ThreadItemDoneEvent(item=message) if said else None)
-        self._launch(running, partial(self._agent.respond, turn))
-        self.watcher.hurry(owner_id)
+        opening = Opening(request, begun, self._settings)
+        running = self._prepare(opening.turn, gateway_id)
+        opening.tell(running)
+        self._launch(running, opening.answering(self._abilities))
+        self.watcher.hurry(request.owner_id)
         return running
 
     def take_over(self, claimed: ClaimedTurn) -> None:
@@ -142,16 +118,17 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
-        answering: Answering = partial(self._agent.respond, turn)
-        if claimed.checkpoint is None or not isinstance(self._agent, ContinuingAgent):
+        answering: Answering = partial(self._abilities.agent.respond, turn)
+        continuing = self._abilities.continuing
+        if claimed.checkpoint is None or continuing is None:
             running.stop(outcome.CANCELLED if claimed.cancel_requested else outcome.ORPHANED)
         elif claimed.cancel_requested or claimed.state != "running":
             running.stop(outcome.CANCELLED)
-            self._tasks.create_task(_abandon(self._agent, turn, claimed.checkpoint))
+            self._tasks.create_task(_abandon(continuing, turn, claimed.checkpoint))
         else:
             turn.checkpoint = claimed.checkpoint
             running.tail.mark()
-            answering = partial(self._agent.resume, turn, running.items.items(), claimed.checkpoint)
+            answering = partial(continuing.resume, turn, running.items.items(), claimed.checkpoint)
         self._launch(running, answering)
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
@@ -281,12 +258,13 @@ class TurnEngine:
 
     async def _answer(self, running: RunningTurn, answering: Answering) -> Outcome:
         """Let the agent answer, finish what it left unfinished, name the thread."""
-        naming = Naming(self._titling_agent, running.turn)
+        naming = Naming(self._abilities.titling, running.turn)
         try:
             if running.stopped.done():
                 ending = running.stopped.result()
             else:
-                ending = await answer(answering, running, self.journal, self._settings)
+                async with storing_early(self._store, running):
+                    ending = await answer(answering, running, self.journal, self._settings)
             running.settle()
             if running.turn.thread.title is None:
                 wait_s = self._settings.title_wait_s if ending is outcome.COMPLETED else 0
@@ -301,19 +279,6 @@ async def _abandon(agent: ContinuingAgent, turn: Turn, checkpoint: bytes) -> Non
         await agent.abandon(checkpoint)
     except Exception:  # it is anyone's code, and must not end the other turns of the process
         log.exception("agent cannot abandon", turn_id=turn.id)
-
-
-def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
-    """Typed items; a kind that this version does not know is left out of the model's context."""
-    known: list[ThreadItem] = []
-    for item in items:
-        try:
-            known.append(thread_item_of(item))
-        except msgspec.ValidationError as error:
-            log.warning(
-                "item not understood", item_id=item.get("id"), type=item.get("type"), reason=str(error)
-            )
-    return known
 
 
 def _log_ending(turn: Turn, ending: Outcome) -> None:

@@ -19,7 +19,7 @@ class Naming:
         """Ask the model at once; `cancel` when done."""
         self._turn = turn
         self._asking: asyncio.Task[str | None] | None = None
-        if turn.thread.title is None and titling_agent is not None:
+        if turn.thread.title is None and turn.message is not None and titling_agent is not None:
             self._asking = asyncio.create_task(title_by_model(titling_agent, turn))
 
     async def title(self, wait_s: float) -> str | None:

@@ -85,6 +85,8 @@ class Draining(Exception):
 def refusal_event(error: StoreRefused | StoreUnavailable | Draining) -> ErrorEvent:
     """The event for a turn that could not begin."""
     match error:
+        case StoreRefused() if error.problem.code == "wrong_sender":
+            return ErrorEvent(code="stream.error")  # as the reference answers it
         case StoreRefused():
             later = error.problem.status == _TOO_MANY or error.problem.code == "turn_running"
             return ErrorEvent(message=error.problem.message, allow_retry=later)

@@ -24,7 +24,13 @@ from bobbin_protocol.events import (
     ThreadUpdatedEvent,
 )
 from bobbin_protocol.fold import ItemFold
-from bobbin_protocol.items import AssistantMessageItem, HiddenContextItem, SDKHiddenContextItem
+from bobbin_protocol.items import (
+    AssistantMessageItem,
+    HiddenContextItem,
+    SDKHiddenContextItem,
+    ThreadItem,
+    UserMessageItem,
+)
 from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
 from bobbin_protocol.threads import ActiveStatus, ThreadMetadata, ThreadStatus, thread_for_client
@@ -63,6 +69,9 @@ class RunningTurn(NumberedSource):
         """How often its last reader was lost."""
         self.joined_by: str | None = None
         """Who was the last to come by sending their request again."""
+        self.keep_early: Callable[[ThreadItem], None] | None = None
+        """What to do at once with a hidden item that is done (`turns.early`)."""
+        self._hidden_size = 0
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
         self._ended = asyncio.Event()
@@ -72,13 +81,21 @@ class RunningTurn(NumberedSource):
         self.stored_thread = _snapshot(turn.thread)
         """The thread as the store knows it."""
 
-    def open(self, *, created: bool, said: ThreadItemDoneEvent | None) -> None:
-        """Emit what every stream begins with, in the reference's order."""
+    def open(self, *, created: bool, said: UserMessageItem | None, answered: ThreadItem | None) -> None:
+        """Emit what every stream begins with, in the reference's order; all of it is stored already.
+
+        Args:
+            created: Whether the turn's thread is a new one.
+            said: The message that came with the turn.
+            answered: The questions whose answers came with it.
+        """
         if created:
             self._append(ThreadCreatedEvent(thread=thread_for_client(self.turn.thread)))
         if said is not None:
-            self._append(said)
+            self._append(ThreadItemDoneEvent(item=said))
         self._append(StreamOptionsEvent(stream_options=StreamOptions(allow_cancel=True)))
+        if answered is not None:
+            self._append(ThreadItemReplacedEvent(item=answered))
 
     def emit(self, event: ThreadStreamEvent) -> None:
         """Take in one event of the agent: fold it, number it, encode it, show it to the followers.
@@ -89,7 +106,7 @@ class RunningTurn(NumberedSource):
         """
         self.tail.mark()
         frame = _frame(event)  # first, so that what cannot be sent is never stored either
-        if self.log.size + len(frame) > self._max_output_bytes:
+        if self.log.size + self._hidden_size + len(frame) > self._max_output_bytes:
             raise OutputTooLarge
         self._take(event, frame)
 
@@ -98,7 +115,11 @@ class RunningTurn(NumberedSource):
         if isinstance(event, ThreadItemUpdatedEvent):
             self.tail.append(frame)
             return
-        if not _is_hidden(event):
+        if _is_hidden(event):
+            self._hidden_size += len(frame)
+            if self.keep_early is not None and isinstance(event, ThreadItemDoneEvent):
+                self.keep_early(event.item)
+        else:
             self.tail.append(frame)
         self.emit_thread_change()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -13,6 +13,15 @@ from bobbin_protocol.fold import ItemFold
 from bobbin_protocol.items import HIDDEN_ITEM_TYPES, StoredItem, UserMessageItem
 from bobbin_protocol.store.journal import JournalChunk
 from bobbin_protocol.store.watch import Watch, WatchedTurn
+
+
+class Standing(NamedTuple):
+    """What a turn has to show so far."""
+
+    made: list[StoredItem]
+    """Oldest first."""
+    replaced: dict[str, StoredItem]
+    """By their ids, items of earlier turns as they are now."""
 
 
 class StandingItems:
@@ -27,20 +36,20 @@ class StandingItems:
         self._owner_id = owner_id
         self._running = turns.in_thread(owner_id, thread_id)
 
-    async def read(self, running_turn_id: str | None) -> list[StoredItem]:
-        """The visible items, oldest first.
+    async def read(self, running_turn_id: str | None) -> Standing:
+        """The visible items.
 
         Args:
             running_turn_id: What runs in the thread according to the store.
         """
         if self._running is not None:
-            return _visible(self._running.items)
+            return _standing(self._running.items)
         if running_turn_id is None:
-            return []
+            return Standing([], {})
         fold = ItemFold()
         for event in events_of(frames_of(await self._journal(running_turn_id))):
             fold.apply(event)
-        return _visible(fold)
+        return _standing(fold)
 
     async def _journal(self, turn_id: str) -> list[JournalChunk]:
         """All that the journal has of a turn; it comes in parts."""
@@ -54,10 +63,14 @@ class StandingItems:
                 return chunks
 
 
-def _visible(fold: ItemFold) -> list[StoredItem]:
-    return [
+def _standing(fold: ItemFold) -> Standing:
+    visible = [
         cast("StoredItem", document)
         for item in fold.items()
         if not isinstance(item, UserMessageItem)  # stored when the turn began
         if (document := msgspec.to_builtins(item))["type"] not in HIDDEN_ITEM_TYPES
     ]
+    return Standing(
+        made=[item for item in visible if fold.came(item["id"])],
+        replaced={item["id"]: item for item in visible if not fold.came(item["id"])},
+    )

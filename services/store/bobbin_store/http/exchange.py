@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
@@ -76,9 +77,13 @@ encode_msgpack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 
 
 def answer(request: AnyRequest, value: T, status: int = 200) -> Response[T]:
-    """Encode the value as the caller prefers: MessagePack if `Accept` names it, else JSON."""
+    """Encode the value as the caller prefers: MessagePack if `Accept` names it, else JSON.
+
+    Items may hold whole numbers that MessagePack has no form for (above 64 bits): then it is JSON after all.
+    """
     if MSGPACK in request.headers.get("accept", ""):
-        return Encoded(encode_msgpack(value), MSGPACK, status)
+        with suppress(OverflowError):
+            return Encoded(encode_msgpack(value), MSGPACK, status)
     return Encoded(encode_json(value), JSON, status)
 
 

@@ -4,6 +4,7 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 
 from bobbin_protocol.store.turns import (
+    AddTurnItems,
     BeginAnswer,
     BeginTurn,
     CancelTurn,
@@ -15,7 +16,7 @@ from bobbin_protocol.store.turns import (
     TurnResult,
 )
 from bobbin_store.http.exchange import AnyRequest, Body, Owner, PathId, answer, database_of
-from bobbin_store.turns import cancel, record, result
+from bobbin_store.turns import cancel, early, record, result
 from bobbin_store.turns.begin import begin
 from bobbin_store.turns.finish import finish
 
@@ -32,6 +33,12 @@ async def finish_turn(
 ) -> Response[TurnFinished]:
     """Write the whole outcome of a turn; repeats change nothing."""
     return answer(request, await finish(database_of(request), owner, turn_id, data))
+
+
+@post("/turns/{turn_id:str}/items", dto=Body, return_dto=None, status_code=204)
+async def add_items(request: AnyRequest, owner: Owner, turn_id: PathId, data: JSONBody[AddTurnItems]) -> None:
+    """Store items of a turn that runs, before its end; repeats change nothing."""
+    await early.add(database_of(request), owner, turn_id, data)
 
 
 @get("/turns/{turn_id:str}")
@@ -70,4 +77,13 @@ async def join_turn(
     return answer(request, await cancel.join(database_of(request), owner, turn_id, data))
 
 
-ROUTES = [begin_turn, finish_turn, get_turn, get_result, cancel_turn, desert_turn, join_turn]
+ROUTES = [
+    begin_turn,
+    add_items,
+    finish_turn,
+    get_turn,
+    get_result,
+    cancel_turn,
+    desert_turn,
+    join_turn,
+]

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from bobbin_protocol.items import UserMessageItem
 from bobbin_protocol.store.turns import (
+    AddClientToolOutput,
+    AddStructuredInput,
     AddUserMessage,
     BeginAnswer,
     BeginTurn,
     CreateThread,
+    HandleAction,
     RetryAfterItem,
     TurnBegun,
 )
@@ -30,13 +33,15 @@ from bobbin_store.database import Database, Row, Session
 from bobbin_store.errors import (
     Conflict,
     InvalidRequest,
+    NoPendingCall,
     NotFound,
+    NotPending,
     StoreError,
     ThreadClosed,
     ThreadLocked,
     TurnRunning,
 )
-from bobbin_store.turns import join, record, retry
+from bobbin_store.turns import follow_up, join, record, retry
 from bobbin_store.turns.join import opening
 
 ACTIVE = encode_json(ActiveStatus())
@@ -133,8 +138,10 @@ async def begin(database: Database, owner: str, wanted: BeginTurn) -> BeginAnswe
     A repeat with the same turn id changes nothing.
 
     Raises:
-        InvalidRequest: The message is not one of this thread.
+        InvalidRequest: The message is not one of this thread, or an item not of the kind that it must be.
         NotFound: There is no such thread, item or attachment.
+        NoPendingCall, NotPending: Nothing waits for this output, or for these answers.
+        WrongSender: An action comes from an item that is no widget.
         ThreadLocked, ThreadClosed: The thread takes no messages.
         TurnRunning: Another turn runs there, and must not be superseded.
         KeyReused: Another request came with the same idempotency key.
@@ -142,7 +149,7 @@ async def begin(database: Database, owner: str, wanted: BeginTurn) -> BeginAnswe
     """
     try:
         return await _open(database, owner, wanted, hold=True)
-    except (Conflict, NotFound, ThreadLocked, ThreadClosed) as refusal:
+    except (Conflict, NotFound, NoPendingCall, NotPending, ThreadLocked, ThreadClosed) as refusal:
         # Whatever is in the way may be there because the request came before.
         answer = await _came_before(database, owner, wanted)
         if answer is not None:
@@ -163,7 +170,9 @@ async def _came_before(database: Database, owner: str, wanted: BeginTurn) -> Beg
         joined = await join.join(session, owner, wanted, earlier)
         if joined is not None:
             return joined
-    return await retry.answer_again(database, owner, wanted, earlier)
+    if earlier.message_id is None:
+        return await follow_up.go_on_again(database, owner, wanted, earlier)
+    return await retry.answer_again(database, owner, wanted, earlier, earlier.message_id)
 
 
 async def _open(database: Database, owner: str, wanted: BeginTurn, *, hold: bool) -> TurnBegun:
@@ -185,8 +194,8 @@ async def _open(database: Database, owner: str, wanted: BeginTurn, *, hold: bool
                 return await _append(session, owner, wanted, message, attachment_ids, hold=hold)
         case RetryAfterItem(item_id=item_id):
             return await retry.retry(database, owner, wanted, item_id, hold=hold)
-        case _:
-            raise InvalidRequest("This store begins no such turns", field="$.input.type")
+        case AddClientToolOutput() | AddStructuredInput() | HandleAction():
+            return await follow_up.go_on(database, owner, wanted, wanted.input, hold=hold)
 
 
 async def _complete(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.store.turns import FinishTurn, TurnFinished, TurnState
 from bobbin_protocol.threads import ThreadMetadata
@@ -13,9 +15,12 @@ from bobbin_store.turns import record
 
 UNCHANGED = ThreadChange()
 
+ELSEWHERE: Final = "The items say that they are in another thread"
+
 # End a running turn under this gateway's lease ($21): its state, its items in their order, its thread ($3, if
 # given, is where the items belong), what the journal lacks. A turn whose place a retry has removed ends
-# without items or changes. Nothing happens to one that has ended.
+# without items or changes. Nothing happens to one that has ended. An item that is there already stays where
+# it stands, but for those that the turn has stored early: they get their place among its others.
 #
 # It is asked for `ended_at`, not `state`: the index of all running turns would look like a way to find one.
 END = """
@@ -55,8 +60,17 @@ WITH thread AS (
            entry.type, entry.hidden, $2, entry.created_at, entry.data
     FROM changed, unnest($15::text[], $16::text[], $17::boolean[], $18::timestamptz[], $19::json[])
         WITH ORDINALITY AS entry (id, type, hidden, created_at, data, number)
-    ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE
-    SET type = excluded.type, hidden = excluded.hidden, turn_id = excluded.turn_id,
+    ON CONFLICT ON CONSTRAINT items_pkey DO UPDATE SET
+        seq = CASE WHEN items.turn_id = $2 AND items.seq > coalesce(
+            (SELECT context_seq FROM turns WHERE owner_id = $1 AND id = $2),
+            (
+                SELECT message.seq FROM items AS message
+                WHERE message.owner_id = $1 AND message.thread_id = (SELECT changed.id FROM changed)
+                AND message.id = (SELECT message_id FROM turns WHERE owner_id = $1 AND id = $2)
+            ),
+            0
+        ) THEN excluded.seq ELSE items.seq END,
+        type = excluded.type, hidden = excluded.hidden, turn_id = excluded.turn_id,
         created_at = excluded.created_at, data = excluded.data
 )
 SELECT id, title, created_at, status, allowed_image_domains, metadata, (SELECT state FROM ended) AS turn_state
@@ -117,7 +131,7 @@ async def _not_ended(
     """Say why a turn was not ended, or how it stands: ended in the same way, or interrupted."""
     turn = await record.load(session, owner, turn_id)
     if thread_id not in {None, turn.thread_id}:
-        raise InvalidRequest("The items say that they are in another thread", field="$.items[0].thread_id")
+        raise InvalidRequest(ELSEWHERE, field="$.items[0].thread_id")
     if turn.ended_at is None or await session.fetchval(DEAD, outcome.gateway_id):
         raise LeaseLost("The turn is under the lease of another gateway")
     if turn.state not in {outcome.state, "interrupted"}:

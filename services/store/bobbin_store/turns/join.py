@@ -48,19 +48,28 @@ def _window(wanted: BeginTurn) -> timedelta:
     return timedelta(seconds=wanted.resend_window_s)
 
 
-# What a begin answered, told again: the items up to the message of a known turn; none if it is gone by now.
+# What a begin answered, told again: the items up to the message of a known turn, none if it is gone by now;
+# or what stood there when a turn without a message began.
 BEGUN = """
 WITH turn AS MATERIALIZED (
-    SELECT thread_id, message_id, fingerprint FROM turns WHERE owner_id = $1 AND id = $2
+    SELECT thread_id, message_id, subject_id, context_seq, fingerprint
+    FROM turns WHERE owner_id = $1 AND id = $2
 )
-SELECT turn.thread_id, turn.fingerprint, ARRAY (
+SELECT turn.thread_id, turn.message_id, turn.subject_id, turn.fingerprint, ARRAY (
     SELECT items.data FROM items
-    WHERE items.owner_id = $1 AND items.thread_id = turn.thread_id AND items.seq <= (
-        SELECT message.seq FROM items AS message
-        WHERE message.owner_id = $1 AND message.thread_id = turn.thread_id AND message.id = turn.message_id
+    WHERE items.owner_id = $1 AND items.thread_id = turn.thread_id AND items.seq <= coalesce(
+        turn.context_seq,
+        (
+            SELECT message.seq FROM items AS message
+            WHERE message.owner_id = $1 AND message.thread_id = turn.thread_id
+            AND message.id = turn.message_id
+        )
     )
     ORDER BY items.seq DESC LIMIT $3
-) AS history
+) AS history, (
+    SELECT subject.data FROM items AS subject
+    WHERE subject.owner_id = $1 AND subject.thread_id = turn.thread_id AND subject.id = turn.subject_id
+) AS subject
 FROM turn
 """
 
@@ -74,13 +83,19 @@ async def history(session: Session, owner: str, wanted: BeginTurn) -> list[bytes
 async def begun_before(session: Session, owner: str, wanted: BeginTurn) -> TurnBegun | None:
     """Answer a begin whose turn is there already; None if there is none, or it is another request's."""
     row = await session.fetchrow(BEGUN, owner, wanted.turn_id, wanted.history_limit)
-    if row is None or not row["history"]:
+    if row is None:
         return None
     same = wanted.fingerprint is not None and row["fingerprint"] == wanted.fingerprint
     if row["thread_id"] != wanted.thread_id and not same:
         return None
+    history = row["history"][::-1]
+    is_gone = not history if row["message_id"] else row["subject_id"] and row["subject"] is None
+    if is_gone:
+        return None
     thread = await threads.get(session, owner, row["thread_id"])
-    return record.begun(wanted.turn_id, thread, row["history"][::-1])
+    if row["message_id"] is None:
+        return record.gone_on(wanted.turn_id, thread, history, row["subject"])
+    return record.begun(wanted.turn_id, thread, history)
 
 
 class Earlier(NamedTuple):
@@ -88,18 +103,22 @@ class Earlier(NamedTuple):
 
     turn_id: str
     thread_id: str
-    message_id: str
+    message_id: str | None
+    subject_id: str | None
+    context_seq: int | None
+    """Of a turn without a message: what stands behind came later."""
     known_by: Literal["key", "fingerprint"]
 
 
 # The turn of an idempotency key.
 BY_KEY = """
-SELECT id, thread_id, message_id, fingerprint FROM turns WHERE owner_id = $1 AND idempotency_key = $2
+SELECT id, thread_id, message_id, subject_id, context_seq, fingerprint
+FROM turns WHERE owner_id = $1 AND idempotency_key = $2
 """
 
 # Deserted turns of the same request that nobody has joined since, or this very begin has; the latest first.
 BY_FINGERPRINT = """
-SELECT id, thread_id, message_id, joined_by IS NOT NULL AS joined,
+SELECT id, thread_id, message_id, subject_id, context_seq, joined_by IS NOT NULL AS joined,
     state = 'cancelled' OR cancel_requested AND state = 'running' AS cancelled,
     NOT EXISTS (
         SELECT FROM turns AS later WHERE later.owner_id = $1 AND later.thread_id = turns.thread_id
@@ -124,7 +143,7 @@ async def find(session: Session, owner: str, wanted: BeginTurn) -> Earlier | Non
             return None
         if row["fingerprint"] != wanted.fingerprint:
             raise KeyReused("This idempotency key came with another request before")
-        return Earlier(row["id"], row["thread_id"], row["message_id"], "key")
+        return _earlier(row, "key")
     fingerprint, window = _recognisable(wanted), _window(wanted)
     if fingerprint is None:
         return None
@@ -132,9 +151,18 @@ async def find(session: Session, owner: str, wanted: BeginTurn) -> Earlier | Non
         BY_FINGERPRINT, owner, fingerprint, window + REPEATED_WITHIN, window, wanted.turn_id
     )
     row = next((row for row in rows if row["joined"] or _is_sent_again(wanted, row)), None)
-    if row is None:
-        return None
-    return Earlier(row["id"], row["thread_id"], row["message_id"], "fingerprint")
+    return None if row is None else _earlier(row, "fingerprint")
+
+
+def _earlier(row: Row, known_by: Literal["key", "fingerprint"]) -> Earlier:
+    return Earlier(
+        turn_id=row["id"],
+        thread_id=row["thread_id"],
+        message_id=row["message_id"],
+        subject_id=row["subject_id"],
+        context_seq=row["context_seq"],
+        known_by=known_by,
+    )
 
 
 def _is_sent_again(wanted: BeginTurn, row: Row) -> bool:

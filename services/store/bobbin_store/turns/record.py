@@ -55,3 +55,13 @@ def begun(turn_id: str, thread: ThreadMetadata, history: list[bytes]) -> TurnBeg
     """Say that a turn has begun, with its context, oldest item first and its message last."""
     documents = items.documents(history)
     return TurnBegun(turn_id=turn_id, thread=thread, history=documents, message=documents[-1])
+
+
+def gone_on(turn_id: str, thread: ThreadMetadata, history: list[bytes], subject: bytes | None) -> TurnBegun:
+    """Say that a turn without a message has begun, with its context, oldest item first."""
+    return TurnBegun(
+        turn_id=turn_id,
+        thread=thread,
+        history=items.documents(history),
+        subject=None if subject is None else items.decode_item(subject),
+    )

@@ -9,7 +9,7 @@ from bobbin_store.errors import NotFound
 from bobbin_store.turns import record
 
 # A turn's thread and the visible items of the turn, oldest first. They stand behind its message, which an
-# earlier turn may have brought (a retry).
+# earlier turn may have brought (a retry); those of a turn without one anywhere: it may have replaced some.
 RESULT = """
 WITH turn AS MATERIALIZED (
     SELECT thread_id, message_id FROM turns WHERE owner_id = $1 AND id = $2

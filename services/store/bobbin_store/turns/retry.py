@@ -120,7 +120,7 @@ RETURNING id
 
 
 async def answer_again(
-    database: Database, owner: str, wanted: BeginTurn, earlier: Earlier
+    database: Database, owner: str, wanted: BeginTurn, earlier: Earlier, message_id: str
 ) -> TurnBegun | None:
     """Answer the message of a cancelled turn in a new turn; None if the message is gone, or it was done.
 
@@ -130,7 +130,7 @@ async def answer_again(
     again = replace(
         wanted,
         thread_id=earlier.thread_id,
-        input=RetryAfterItem(item_id=earlier.message_id),
+        input=RetryAfterItem(item_id=message_id),
         if_running="supersede",
     )
     try:
@@ -138,6 +138,6 @@ async def answer_again(
             await threads.lock(session, owner, earlier.thread_id)
             if await session.fetchval(TAKE, owner, earlier.turn_id, wanted.turn_id) is None:
                 return None
-            return await _retry(session, owner, again, earlier.message_id, hold=False)
+            return await _retry(session, owner, again, message_id, hold=False)
     except NotFound:
         return None

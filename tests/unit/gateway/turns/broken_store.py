@@ -11,15 +11,25 @@ from aiohttp import web
 
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store, open_store
+from bobbin_protocol.problem import Problem
+from bobbin_protocol.wire import encode_json
 
 SETTINGS = Settings(store_token="x" * 16, store_timeout_s=5.0)
 
 Behaviour = Callable[[Any], Awaitable[Any]]
-"""Takes the body of a call, gives what to answer; raises `Away` to answer 503."""
+"""Takes the body of a call, gives what to answer; raises `Away` to answer 503, or `Refused`."""
 
 
 class Away(Exception):
     """The store cannot serve this call."""
+
+
+class Refused(Exception):
+    """The store says no."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
 
 
 @asynccontextmanager
@@ -32,6 +42,8 @@ async def broken_store(**behaviours: Behaviour) -> AsyncGenerator[Store]:
             answer = await behaviours[name](msgspec.msgpack.decode(await request.read()))
         except Away:
             return web.Response(status=503)
+        except Refused as refused:
+            return web.Response(status=refused.problem.status, body=encode_json(refused.problem))
         return web.Response(body=msgspec.msgpack.encode(answer), content_type="application/msgpack")
 
     app = web.Application()

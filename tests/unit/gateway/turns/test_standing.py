@@ -32,5 +32,6 @@ async def test_a_journal_that_comes_in_parts_is_read_to_its_end() -> None:
         return {"turns": [{"state": "running", "journal": behind[:3], "more": len(behind) > 3}]}
 
     async with broken_store(watch=watch) as store:
-        [standing] = await StandingItems(RunningTurns(), store, "ann", "thr_1").read("trn_1")
-    assert standing["content"][0]["text"] == "".join(f"{n} " for n in range(20))
+        standing = await StandingItems(RunningTurns(), store, "ann", "thr_1").read("trn_1")
+    [made] = standing.made
+    assert made["content"][0]["text"] == "".join(f"{n} " for n in range(20))
