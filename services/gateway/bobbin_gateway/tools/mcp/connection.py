@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn, cast
 
@@ -29,8 +29,8 @@ LOOK_INTERVAL_S = 60.0
 """How often the list is read again though nothing was heard: a server behind HTTP dies in silence."""
 SETTLE_S = 0.1
 """How long several changes of the list are taken for one."""
-WAIT_S = 5.0
-"""How long a call waits for a server that is away: few restarts take longer."""
+WAIT_S = 10.0
+"""For how long after the loss of a server calls wait for it: few restarts take longer."""
 
 
 class Connection:
@@ -46,6 +46,8 @@ class Connection:
         there is none.
         """
         self._session: Session | None = None
+        self._away_since = -math.inf
+        """By the event loop's clock."""
         self._refusals = Refusals()
         self._there = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -55,7 +57,7 @@ class Connection:
         """Keep the connection until cancelled; no failure of the server ends this."""
         pause = FIRST_PAUSE_S
         while True:
-            began = time.monotonic()
+            began = _now()
             try:
                 await self._keep()
                 reason = "it has ended the session"
@@ -64,7 +66,7 @@ class Connection:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError  # was lost in a failure of the same moment
-            if time.monotonic() - began > LONGEST_PAUSE_S:
+            if _now() - began > LONGEST_PAUSE_S:
                 pause = FIRST_PAUSE_S
             log.warning("MCP server is away", server=self.server.name, reason=reason, retry_s=pause)
             await asyncio.sleep(pause)
@@ -99,7 +101,7 @@ class Connection:
     async def _standing(self) -> tuple[Session, Refusals]:
         """The session, and what is refused in it, as soon as there is one."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout_at(self._away_since + WAIT_S):
                 while self._session is None:
                     await self._there.wait()
         except TimeoutError:
@@ -145,6 +147,7 @@ class Connection:
         """Have calls wait for another session."""
         if self._session is session:
             self._session = None
+            self._away_since = _now()
             self._there.clear()
 
     async def _keep_looking(self, session: Session) -> NoReturn:
@@ -170,6 +173,10 @@ class Connection:
         log.info("MCP server has other tools", server=self.server.name, tools=len(self.offers))
         for sentence in found.left_out:
             log.warning("MCP tool is left out", server=self.server.name, tool=sentence)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _reason(error: BaseException) -> str:
