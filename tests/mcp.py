@@ -1,4 +1,4 @@
-"""MCP for tests: servers as a configuration would name them, and calls as the agent's loop would make them."""
+"""MCP for tests: servers as a configuration names them, calls as the agent's loop makes them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SERVER = "tests.mcp_server"
 
 def by_stdio(name: str = "it", *, env: dict[str, str] | None = None, **options: Any) -> McpServer:
     """The test server, started by us."""
-    program = Program(
-        command=sys.executable, args=["-m", SERVER, "stdio"], env=env or {}, cwd=str(ROOT)
-    )
+    program = Program(command=sys.executable, args=["-m", SERVER, "stdio"], env=env or {}, cwd=str(ROOT))
     return a_server(name, program, **options)
 
 
-def by_http(url: str, name: str = "it", *, headers: dict[str, str] | None = None, **options: Any) -> McpServer:
+def by_http(
+    url: str, name: str = "it", *, headers: dict[str, str] | None = None, **options: Any
+) -> McpServer:
     """A server that runs already."""
     return a_server(name, Address(url=f"{url}/mcp", headers=headers or {}), **options)
 
@@ -81,7 +81,7 @@ async def opened(*servers: McpServer) -> AsyncGenerator[McpTools]:
 async def until(true: Callable[[], Any], within_s: float = 20.0) -> None:
     """Wait for something to become true."""
     async with asyncio.timeout(within_s):
-        while not true():
+        while not true():  # noqa: ASYNC110 (what it waits for happens in other processes)
             await asyncio.sleep(0.02)
 
 

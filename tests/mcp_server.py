@@ -1,4 +1,4 @@
-"""A real MCP server for tests, of the official package: ``python -m tests.mcp_server stdio`` or ``http PORT``.
+"""A real MCP server, of the official package: ``python -m tests.mcp_server stdio`` or ``http PORT``.
 
 Variables: ``LOG``, a file that is told what happens, a word a line; ``HANDSHAKE=1``, speak no version of the
 protocol that does without (before 2026-07-28); ``JSON=1``, answer by JSON documents, not event streams;
@@ -16,6 +16,7 @@ import anyio
 import uvicorn
 from mcp import MCPError, types
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
 from starlette.requests import Request
@@ -48,7 +49,7 @@ def add(a: int, b: int) -> str:
 @server.tool(structured_output=False)
 def fail() -> str:
     """Fail."""
-    raise RuntimeError("the disk is full")
+    raise ToolError("the disk is full")
 
 
 @server.tool()
@@ -142,8 +143,6 @@ async def learn(name: str, ctx: Context[Any, Any]) -> str:
 @server.custom_route("/ready", methods=["GET"])
 async def ready(request: Request) -> Response:
     return PlainTextResponse("ready")
-
-
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from bobbin_gateway.tools.mcp.configuration import McpServer, Program
 from bobbin_gateway.tools.mcp.http_client import Refusals, open_http_client
 from bobbin_gateway.tools.mcp.limits import MAX_MESSAGE_BYTES, ServerGone
-from bobbin_gateway.tools.mcp.listing import Offer, listing
+from bobbin_gateway.tools.mcp.listing import Listing, Offer, listing
 from bobbin_gateway.tools.mcp.names import one_line
 from bobbin_gateway.tools.mcp.process import started
 from bobbin_gateway.tools.mcp.progress import OnProgress
@@ -38,13 +38,7 @@ class Connection:
 
     def __init__(self, server: McpServer) -> None:
         self.server = server
-        self.offers: list[Offer] = []
-        """Its tools, as last heard.
-
-        They stay while it is away. So the model's prompt does not change (providers cache it by its
-        beginning, tools included), and a user who asks for such a tool is told that it is away, not that
-        there is none.
-        """
+        self._found = Listing([], [])
         self._session: Session | None = None
         self._away_since = -math.inf
         """By the event loop's clock."""
@@ -52,6 +46,16 @@ class Connection:
         self._there = asyncio.Event()
         self._doubt = asyncio.Event()
         """Set when the list may have changed, or the server may be gone: reading the list tells."""
+
+    @property
+    def offers(self) -> list[Offer]:
+        """Its tools, as last heard.
+
+        They stay while it is away. So the model's prompt does not change (providers cache it by its
+        beginning, tools included), and a user who asks for such a tool is told that it is away, not that
+        there is none.
+        """
+        return self._found.offers
 
     async def run(self) -> NoReturn:
         """Keep the connection until cancelled; no failure of the server ends this."""
@@ -157,22 +161,23 @@ class Connection:
                 await anyio.sleep(SETTLE_S)
             self._doubt.clear()
             try:
-                await self._look(session)
+                if await self._look(session):
+                    log.info("MCP server has other tools", server=self.server.name, tools=len(self.offers))
             except MCPError as error:
                 if error.code != types.REQUEST_TIMEOUT:
                     raise
                 # Perhaps it is busy with a call, and does one thing at a time: no reason to stop it.
                 log.warning("MCP server does not answer", server=self.server.name)
 
-    async def _look(self, session: Session) -> None:
-        """Read the list of tools."""
+    async def _look(self, session: Session) -> bool:
+        """Read the list of tools; whether it has changed."""
         found = listing(self.server, await session.list_all())
-        if found.offers == self.offers:
-            return
-        self.offers = found.offers
-        log.info("MCP server has other tools", server=self.server.name, tools=len(self.offers))
+        if found == self._found:
+            return False
+        self._found = found
         for sentence in found.left_out:
             log.warning("MCP tool is left out", server=self.server.name, tool=sentence)
+        return True
 
 
 def _now() -> float:

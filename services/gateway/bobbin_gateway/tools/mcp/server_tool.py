@@ -81,6 +81,8 @@ class ServerTool:
                 raise ToolError(
                     f"The answer of {server} was lost ({said}); it may or may not have done what was asked."
                 ) from error
+            if error.code == types.PARSE_ERROR:
+                raise ToolError(f"{server} gave an answer that cannot be used: {said}") from error
             raise ToolError(f"{server} refused the call: {said}") from error
         except ValueError as error:
             raise ToolError(f"{server} gave an answer that cannot be used.") from error

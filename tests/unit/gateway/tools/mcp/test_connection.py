@@ -42,7 +42,9 @@ def away(logs: Logs) -> list[Any]:
     return [entry for entry in logs if entry["event"] == "MCP server is away"]
 
 
-async def test_a_server_that_is_down_at_start_is_reported_and_joins_later(service: Service, logs: Logs) -> None:
+async def test_a_server_that_is_down_at_start_is_reported_and_joins_later(
+    service: Service, logs: Logs
+) -> None:
     began = time.monotonic()
     async with open_mcp([by_http(service.url)]) as mcp:
         assert time.monotonic() - began < 1
@@ -88,7 +90,9 @@ async def test_a_server_that_stays_away_is_said_to_be_away(
         assert time.monotonic() - began < 1
 
 
-async def test_a_restart_between_two_calls_is_not_noticed_by_the_model(service: Service, tmp_path: Path) -> None:
+async def test_a_restart_between_two_calls_is_not_noticed_by_the_model(
+    service: Service, tmp_path: Path
+) -> None:
     await asyncio.to_thread(service.start)
     async with opened(by_http(service.url)) as mcp:
         assert await call(mcp, "it__add", a=1, b=2) == "3"

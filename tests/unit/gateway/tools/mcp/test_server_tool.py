@@ -89,7 +89,7 @@ async def test_data_without_text_is_given_as_json(mcp: McpTools) -> None:
 
 
 async def test_a_tool_that_fails_tells_the_model_why(mcp: McpTools) -> None:
-    with pytest.raises(ToolError, match="disk is full|executing tool fail"):
+    with pytest.raises(ToolError, match="the disk is full"):
         await call(mcp, "it__fail")
 
 
@@ -124,13 +124,13 @@ async def test_no_flood_of_progress_reaches_the_user(mcp: McpTools) -> None:
 async def test_a_cancelled_call_is_cancelled_at_the_server(mcp: McpTools, kind: str, log: Path) -> None:
     if kind == "http by JSON":
         pytest.skip("the package's server does not notice there that nobody waits any more")
-    log.unlink(missing_ok=True)
+    before = words(log)
     calling = asyncio.create_task(call(mcp, "it__slow", seconds=60))
-    await until(lambda: words(log) == ["begun"])
+    await until(lambda: words(log) == [*before, "begun"])
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    await until(lambda: words(log) == ["begun", "cancelled"], within_s=5)
+    await until(lambda: words(log) == [*before, "begun", "cancelled"], within_s=5)
     assert await call(mcp, "it__add", a=1, b=1) == "2"
 
 
@@ -149,7 +149,7 @@ async def test_ten_megabytes_are_passed_on(mcp: McpTools) -> None:
 
 
 async def test_more_than_can_be_kept_is_an_error_of_that_call(mcp: McpTools) -> None:
-    with pytest.raises(ToolError, match="lost|refused"):
+    with pytest.raises(ToolError, match=r"larger than|exceeded|sent a message|Connection closed"):
         await call(mcp, "it__huge", megabytes=20)
     assert await call(mcp, "it__add", a=1, b=1) == "2"
 
