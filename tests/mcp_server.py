@@ -30,7 +30,21 @@ async def with_handshake(ctx: Any, call_next: Any) -> Any:
     return await call_next(ctx)
 
 
-server = MCPServer("For tests", log_level="WARNING", middleware=[with_handshake])
+async def by_pages(ctx: Any, call_next: Any) -> Any:
+    """List five tools at a time, one with a schema that keeps a checker of results busy for ever."""
+    result = await call_next(ctx)
+    if ctx.method != "tools/list":
+        return result
+    begin = int((ctx.params or {}).get("cursor") or 0)
+    tools = result["tools"]
+    for tool in tools:
+        if tool["name"] == "trap":
+            tool["outputSchema"] = {"type": "object", "properties": {"text": {"pattern": "^(a+)+$"}}}
+    more = {"nextCursor": str(begin + 5)} if len(tools) > begin + 5 else {}
+    return {**result, "tools": tools[begin : begin + 5], **more}
+
+
+server = MCPServer("For tests", log_level="WARNING", middleware=[with_handshake, by_pages])
 
 
 def note(word: str) -> None:
@@ -98,6 +112,12 @@ def pictures() -> list[types.ContentBlock]:
 def only_structured() -> types.CallToolResult:
     """Answer with data only."""
     return types.CallToolResult(content=[], structured_content={"rain": [1, 2]})
+
+
+@server.tool(structured_output=False)
+def trap() -> types.CallToolResult:
+    """Answer with what the pattern of its schema takes ages for."""
+    return types.CallToolResult(content=[], structured_content={"text": "a" * 60 + "!"})
 
 
 @server.tool(structured_output=False)

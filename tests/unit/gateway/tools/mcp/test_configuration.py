@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bobbin_gateway.tools.mcp.configuration import Address, McpServer, Program, read_configuration
 from bobbin_protocol.settings import BrokenSettings
+from tests.conftest import ROOT
 
 ENVIRON = {"TOKEN": "s3cret-token", "HOST": "example.org", "EMPTY": "", "BAD": "s3cret\nline"}
 
@@ -65,6 +67,16 @@ def test_a_server_with_an_address_and_everything_else(path: Path) -> None:
         tools=frozenset({"list", "create"}),
         trusted=True,
     )
+
+
+def test_the_file_in_the_readme_is_one(path: Path) -> None:
+    example = re.search(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    path.write_text(example[1])
+    assert [server.name for server in read_configuration(str(path), {"TASKS_TOKEN": "x"})] == [
+        "files",
+        "tasks",
+    ]
 
 
 def test_servers_keep_their_order(path: Path) -> None:

@@ -88,6 +88,10 @@ async def test_data_without_text_is_given_as_json(mcp: McpTools) -> None:
     assert await call(mcp, "it__only_structured") == '{"rain":[1,2]}'
 
 
+async def test_a_servers_schema_cannot_keep_the_gateway_busy(mcp: McpTools) -> None:
+    assert await call(mcp, "it__trap") == f'{{"text":"{"a" * 60}!"}}'
+
+
 async def test_a_tool_that_fails_tells_the_model_why(mcp: McpTools) -> None:
     with pytest.raises(ToolError, match="the disk is full"):
         await call(mcp, "it__fail")
