@@ -100,7 +100,7 @@ async def _write(process: Process, outgoing: Outgoing) -> None:
 
 
 async def _stop(process: Process) -> None:
-    """End it as the protocol asks: close its input; if it stays, SIGTERM and SIGKILL for it and its children.
+    """End it as the protocol asks: close its input, then SIGTERM, then SIGKILL for whatever child is left.
 
     https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#shutdown
     """
@@ -108,14 +108,23 @@ async def _stop(process: Process) -> None:
     process.stdin.close()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_drain, process)
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            with anyio.move_on_after(GRACE_S):
-                await process.wait()
-                break
-        tasks.cancel_scope.cancel()
+        if not await _ended(process):
+            _signal_all(process, signal.SIGTERM)
+            await _ended(process)
+        _signal_all(process, signal.SIGKILL)
+        await _ended(process)
+        tasks.cancel_scope.deadline = anyio.current_time() + GRACE_S
+
+
+async def _ended(process: Process) -> bool:
+    with anyio.move_on_after(GRACE_S):
+        await process.wait()
+    return process.returncode is not None
+
+
+def _signal_all(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 async def _drain(process: Process) -> None:

@@ -70,15 +70,18 @@ async def test_a_server_that_reads_no_more_is_gone(monkeypatch: pytest.MonkeyPat
     [
         "import time; time.sleep(60)",
         "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(60)",
-        "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); time.sleep(60)",
+        "import subprocess, sys, time; subprocess.Popen(['sleep', '61.5']); time.sleep(60)",
+        "import subprocess; subprocess.Popen(['sleep', '61.5'])",
         "while True: print('x' * 100000)",
     ],
-    ids=["does not look at its input", "does not mind SIGTERM", "has children", "never stops talking"],
+    ids=["does not look at its input", "does not mind SIGTERM", "has children", "left some", "talks on"],
 )
 async def test_a_server_that_will_not_end_is_ended(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE_S", 0.3)
     async with started("it", program(source)):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
+    commands = [child.info["cmdline"] for child in psutil.process_iter(["cmdline"])]
+    assert ["sleep", "61.5"] not in commands
 
 
 async def test_leaving_by_cancellation_stops_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
