@@ -61,6 +61,8 @@ ELSEWHERE = {
     "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
     "bobbin_gateway/store.py": THROUGH_HTTP,
     "bobbin_gateway/tools/context.py": "tested with the tools that use it",
+    "bobbin_gateway/tools/mcp/limits.py": "a number and an exception",
+    "bobbin_gateway/tools/mcp/session.py": "tested with test_connection.py and test_server_tool.py",
     "bobbin_gateway/tools/tool.py": "an interface: used by every tool under test",
     "bobbin_gateway/turns/answering.py": THROUGH_HTTP,
     "bobbin_gateway/turns/beginning.py": "tests/integration/gateway/test_double_texting.py and test_joins.py",

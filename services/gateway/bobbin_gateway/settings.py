@@ -119,6 +119,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     tool_output_bytes: Annotated[
         int, Meta(ge=256, description="Most bytes of a tool's result that a model gets to see")
     ] = 65_536
+    mcp_config: Annotated[
+        str, Meta(description="File that names the MCP servers whose tools the agent has; empty: none")
+    ] = ""
 
     first_token_timeout_s: Annotated[
         float, Meta(gt=0, description="Longest wait for an agent's first event, s")
