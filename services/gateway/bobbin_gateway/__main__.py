@@ -16,6 +16,7 @@ from litestar import Litestar
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.logs import configure_logs
 from bobbin_gateway.settings import Settings
+from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
 from bobbin_protocol.settings import BrokenSettings, read_settings
 
@@ -33,6 +34,7 @@ def main() -> None:
         settings = read_settings(Settings, os.environ)
         if settings.gateway_agent:
             load_agent(settings.gateway_agent)
+        read_configuration(settings.mcp_config, os.environ)
         _check_port(settings.gateway_host, settings.gateway_port)
     except (BrokenSettings, ValueError, OSError) as error:
         sys.exit(f"gateway: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +30,8 @@ from bobbin_gateway.openai_agent.agent import open_agent
 from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
+from bobbin_gateway.tools.mcp.configuration import read_configuration
+from bobbin_gateway.tools.mcp.servers import open_mcp
 from bobbin_gateway.turns.beginning import Beginnings
 from bobbin_gateway.turns.engine import TurnEngine
 
@@ -104,7 +107,8 @@ async def _open_agent(settings: Settings, stack: AsyncExitStack) -> Abilities:
     agent = load_agent(settings.gateway_agent) if settings.gateway_agent else Assistant()
     if not isinstance(agent, Assistant):
         return abilities_of(agent)
-    abilities = abilities_of(await stack.enter_async_context(open_agent(settings, agent)))
+    mcp = await stack.enter_async_context(open_mcp(read_configuration(settings.mcp_config, os.environ)))
+    abilities = abilities_of(await stack.enter_async_context(open_agent(settings, agent, [mcp.tools])))
     return abilities if settings.title_model else replace(abilities, titling=None)
 
 

@@ -86,7 +86,7 @@ class RunningCalls:
             await asyncio.wait([*running, ending], timeout=_PATIENCE_S)
 
     async def _end_after(self, running: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait(running)
+        await asyncio.gather(*running, return_exceptions=True)
         await self._events.put(None)
 
     async def _run(self, call: ToolCall) -> None:

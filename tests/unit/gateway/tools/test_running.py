@@ -214,6 +214,12 @@ async def test_what_a_tool_shows_is_shown_while_it_runs() -> None:
     assert one.steps == [CustomTask(title="Show", content="half way", status_indicator="complete")]
 
 
+async def test_no_calls_are_done_at_once() -> None:
+    one = Round(slow, calls=[])
+    assert await asyncio.wait_for(one.run(), 1) == []
+    assert one.events == []
+
+
 async def test_who_leaves_early_leaves_no_tool_running() -> None:
     ended = asyncio.Event()
 
