@@ -18,7 +18,7 @@ from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import Draining, refusal_event
 from bobbin_gateway.turns.source import TurnReader
-from bobbin_gateway.turns.watchdog import Watchdog
+from bobbin_gateway.watchdog import Watchdog
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.sse import PING, encode_event
 from bobbin_protocol.wire import encode_json

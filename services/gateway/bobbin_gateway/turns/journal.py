@@ -2,8 +2,8 @@
 
 A flush takes everything there is, of however many turns; the next begins when it is done, and not before
 `_INTERVAL_S` have gone by. So the number of calls does not depend on the number of turns. When someone waits
-for events, a flush that is due begins at once; otherwise they may wait for `_PATIENCE_S`: that is what a crash
-may take back, and what a reader on another gateway, of whom nobody knows here, is behind.
+for events, a flush that is due begins at once. Otherwise they may wait for `_PATIENCE_S`: that much a crash
+may take back, and that far a reader on another gateway, of whom nobody knows here, is behind.
 """
 
 from __future__ import annotations
