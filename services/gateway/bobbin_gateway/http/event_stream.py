@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import structlog
 from litestar.types import Receive, Scope, Send
@@ -17,6 +18,7 @@ from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import Draining, refusal_event
 from bobbin_gateway.turns.source import TurnReader
+from bobbin_gateway.watchdog import Watchdog
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.sse import PING, encode_event
 from bobbin_protocol.wire import encode_json
@@ -46,7 +48,10 @@ class TurnStream:
         gone = asyncio.create_task(call_when_gone(receive, self._reader.stop))
         try:
             await start(send, self._reader.turn_id)
-            await _send_all(self._reader, send, self._settings)
+            async with Sender(send, self._settings.send_timeout_s) as sender:
+                await _send_all(self._reader, sender)
+        except TimeoutError:
+            log.info("reader left behind", turn_id=self._reader.turn_id)
         finally:
             self._reader.leave()
             gone.cancel()
@@ -80,27 +85,28 @@ class LaterStream:
         leave = _Leaving(beginning)
         gone = asyncio.create_task(call_when_gone(receive, leave))
         try:
-            await self._serve(beginning, leave, send)
+            await start(send, await self._likely_turn_id(beginning))
+            async with Sender(send, self._settings.send_timeout_s) as sender:
+                await self._serve(beginning, leave, sender)
         except TimeoutError:
             log.info("reader left behind", turn_id=self._turn_id)
         finally:
             await _settle(beginning)
             gone.cancel()
 
-    async def _serve(self, beginning: asyncio.Task[TurnReader], leave: _Leaving, send: Send) -> None:
-        await start(send, await self._likely_turn_id(beginning))
+    async def _serve(self, beginning: asyncio.Task[TurnReader], leave: _Leaving, sender: Sender) -> None:
         while not beginning.done():
-            await send_in_time(send, PING, self._settings)
+            await sender.send(PING)
             await asyncio.wait([beginning], timeout=self._settings.keepalive_s)
         if beginning.cancelled():
             return
         try:
             reader = beginning.result()
         except (StoreRefused, StoreUnavailable, Draining) as error:
-            await send_in_time(send, encode_event(encode_json(refusal_event(error))), self._settings)
-            await end(send, self._settings)
+            await sender.send(encode_event(encode_json(refusal_event(error))))
+            await sender.end()
         else:
-            await _send_all(leave.taking(reader), send, self._settings)
+            await _send_all(leave.taking(reader), sender)
 
     async def _likely_turn_id(self, beginning: asyncio.Task[TurnReader]) -> str | None:
         """The turn's id, as far as it is known before the first keep-alive is due."""
@@ -168,41 +174,54 @@ async def call_when_gone(receive: Receive, callback: Callable[[], object]) -> No
     callback()
 
 
-async def _send_all(reader: TurnReader, send: Send, settings: Settings) -> None:
-    try:
-        while (frames := await _read(reader)) is not None:
-            await send_in_time(send, frames or PING, settings)
-        if reader.farewell:
-            await send_in_time(send, reader.farewell, settings)
-        await end(send, settings)
-    except TimeoutError:
-        log.info("reader left behind", turn_id=reader.turn_id)
+class Sender:
+    """Sends the pieces of a stream within a block, which a TimeoutError ends if the client does not read.
+
+    One timer serves the whole stream: to make one for each piece costs as much as to send it.
+    """
+
+    __slots__ = ("_is_sending", "_send", "_time_limit_s", "_timeout", "_watchdog")
+
+    def __init__(self, send: Send, time_limit_s: float) -> None:
+        self._send = send
+        self._time_limit_s = time_limit_s
+        self._timeout = asyncio.timeout(None)
+        self._watchdog = Watchdog(time_limit_s, self._look)
+        self._is_sending = False
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._watchdog.cancel()
+        return await self._timeout.__aexit__(kind, error, trace)
+
+    async def send(self, body: bytes, *, more: bool = True) -> None:
+        """Send a piece."""
+        self._watchdog.renew(self._time_limit_s)
+        self._is_sending = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._is_sending = False
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self.send(b"", more=False)
+
+    def _look(self) -> None:
+        if self._is_sending:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
-async def _read(reader: TurnReader) -> bytes | None:
+async def _send_all(reader: TurnReader, sender: Sender) -> None:
     try:
-        return await reader.read()
+        while (frames := await reader.read()) is not None:
+            await sender.send(frames or PING)
     except (StoreRefused, StoreUnavailable, Draining) as error:
         log.info("reader lost its turn", turn_id=reader.turn_id, reason=str(error))
         reader.stop()  # without a farewell: the turn goes on
-        return None
-
-
-async def send_in_time(send: Send, body: bytes, settings: Settings) -> None:
-    """Send a piece of a stream.
-
-    Raises:
-        TimeoutError: The client does not read.
-    """
-    async with asyncio.timeout(settings.send_timeout_s):
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def end(send: Send, settings: Settings) -> None:
-    """End a stream of events.
-
-    Raises:
-        TimeoutError: The client does not read.
-    """
-    async with asyncio.timeout(settings.send_timeout_s):
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    if reader.farewell:
+        await sender.send(reader.farewell)
+    await sender.end()

@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
-from bobbin_gateway.http.event_stream import call_when_gone, end, send_in_time, start
+from bobbin_gateway.http.event_stream import Sender, call_when_gone, start
 from bobbin_gateway.http.paths import checked_id
 from bobbin_gateway.store import StoreUnavailable
 from bobbin_gateway.turns.feed import Cursor, Feed
@@ -62,13 +62,11 @@ class FeedStream:
         del scope
         settings = self._gateway.settings
 
-        async def send_block(block: bytes) -> None:
-            await send_in_time(send, block or PING, settings)
-
         async def feed() -> None:
             try:
-                await self._feed.run(send_block, settings.keepalive_s)
-            except* TimeoutError:
+                async with Sender(send, settings.send_timeout_s) as sender:
+                    await self._feed.run(lambda block: sender.send(block or PING), settings.keepalive_s)
+            except TimeoutError:
                 log.info("reader of a feed left behind")
 
         await start(send, None)
@@ -84,4 +82,5 @@ class FeedStream:
         if not feeding.cancelled():
             feeding.result()
         with suppress(TimeoutError):
-            await end(send, settings)
+            async with Sender(send, settings.send_timeout_s) as sender:
+                await sender.end()

@@ -21,7 +21,7 @@ from bobbin_gateway.turns.outcome import (
     outcome_of,
 )
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_gateway.turns.watchdog import Watchdog
+from bobbin_gateway.watchdog import Watchdog
 from bobbin_protocol.events import ThreadStreamEvent
 
 log = structlog.get_logger()

@@ -1,8 +1,9 @@
 """Writes what all running turns of this process produce, in one store call per flush.
 
 A flush takes everything there is, of however many turns; the next begins when it is done, and not before
-`_INTERVAL_S` have gone by. So the number of calls does not depend on the number of turns. Events that nobody
-waits for may wait as long; when someone does, a flush that is due begins at once.
+`_INTERVAL_S` have gone by. So the number of calls does not depend on the number of turns. When someone waits
+for events, a flush that is due begins at once. Otherwise they may wait for `_PATIENCE_S`: that much a crash
+may take back, and that far a reader on another gateway, of whom nobody knows here, is behind.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bobbin_protocol.store.journal import JournalEntry, JournalWritten, WriteJou
 log = structlog.get_logger()
 
 _INTERVAL_S = 0.05
+_PATIENCE_S = 0.1
 _CHECKPOINTS_S = 1.0
 _LONGEST_PAUSE_S = 1.0
 _MOST_BYTES = 4 * 1024 * 1024
@@ -112,7 +114,7 @@ class Journal:
 
     async def _until_urgent(self) -> None:
         if not self._urgent.is_set():
-            timer = asyncio.get_running_loop().call_later(_INTERVAL_S, self._urgent.set)
+            timer = asyncio.get_running_loop().call_later(_PATIENCE_S, self._urgent.set)
             try:
                 await self._urgent.wait()
             finally:

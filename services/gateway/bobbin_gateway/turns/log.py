@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bobbin_gateway.turns.watchdog import Watchdog
+from bobbin_gateway.watchdog import Watchdog
 
 
 class EventLog:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bobbin_gateway.http.event_stream import LaterStream
+import pytest
+
+from bobbin_gateway.http.event_stream import LaterStream, Sender
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.turns.log import EventLog
 from bobbin_gateway.turns.source import NumberedSource, TurnReader
@@ -61,3 +63,23 @@ async def test_a_client_that_leaves_while_its_turn_begins_does_not_go_on_reading
         sent.set()
         await serving
     assert source.readers == 0
+
+
+async def test_a_client_has_time_for_each_piece_and_no_more() -> None:
+    taken: list[Any] = []
+    stuck = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        taken.append(message["body"])
+        if message["body"] == b"second":
+            await stuck.wait()
+
+    async def serve() -> None:
+        async with Sender(send, 0.02) as sender:
+            await sender.send(b"first")
+            await asyncio.sleep(0.05)  # it is not the client who is silent
+            await sender.send(b"second")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(serve(), 5)
+    assert taken == [b"first", b"second"]

@@ -6,17 +6,20 @@ import asyncio
 import re
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
+from bobbin_gateway.openai_agent.body import open_body
 from bobbin_gateway.openai_agent.client import ModelClient, open_client
 from tests.unit.gateway.openai_agent.raw_server import RawServer, piece, raw_server, start
 
 PATH = "/responses"
 
 
-def client_of(server: RawServer) -> ModelClient:
-    return open_client(api_key="sk-test", base_url=server.url, read_timeout_s=5)
+def client_of(server: RawServer, *, host: str = "127.0.0.1", read_timeout_s: float = 5) -> ModelClient:
+    base_url = server.url.replace("127.0.0.1", host)
+    return open_client(api_key="sk-test", base_url=base_url, read_timeout_s=read_timeout_s)
 
 
 async def read(client: ModelClient, body: bytes) -> bytes:
@@ -46,8 +49,9 @@ async def test_each_request_is_whole_and_has_its_own_body() -> None:
         assert headers["user-agent"] == f"asyncopenai/python {openai.__version__}"
 
 
-async def test_a_cookie_of_one_users_answer_is_not_sent_with_another_users_request() -> None:
-    async with raw_server(greet) as server, client_of(server) as client:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # some keep the cookies of names only
+async def test_a_cookie_of_one_users_answer_is_not_sent_with_another_users_request(host: str) -> None:
+    async with raw_server(greet) as server, client_of(server, host=host) as client:
         for _ in range(2):
             await read(client, b"{}")
             await client.post("/titles", cast_to=openai.BaseModel, body={})
@@ -83,3 +87,35 @@ async def test_a_retry_says_that_it_is_one_and_is_the_same_otherwise() -> None:
     assert [request["n"] for request in server.requests] == [1, 1, 2, 2]
     counts = [re.search(r"(?i)x-stainless-retry-count: (\d)", head) for head in server.heads]
     assert [count and count[1] for count in counts] == ["0", "1", "0", "1"]
+
+
+async def test_silence_is_the_services_and_not_ours() -> None:
+    async def reply(_body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(start("200 OK") + piece(b"hello"))
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.write(piece(b"again"))
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    async with (
+        raw_server(reply) as server,
+        client_of(server, read_timeout_s=0.2) as client,
+        open_body(await client.open_stream(PATH, b"{}")) as chunks,
+    ):
+        assert await anext(chunks) == b"hello"
+        await asyncio.sleep(0.3)
+        assert await anext(chunks) == b"again"
+        with pytest.raises(httpx2.ReadTimeout):
+            await asyncio.wait_for(anext(chunks), 5)
+
+
+async def test_behind_a_proxy_it_is_the_proxy_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw_server(greet) as server:
+        monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        client = open_client(api_key="sk-test", base_url="http://model.example/v1", read_timeout_s=5)
+        async with client:
+            assert await read(client, b"{}") == b"hello"
+    assert server.heads[0].startswith(f"POST http://model.example/v1{PATH} HTTP/1.1\r\n")

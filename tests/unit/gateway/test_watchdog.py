@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bobbin_gateway.turns.watchdog import Watchdog
+from bobbin_gateway.watchdog import Watchdog
 
 
 def watched(silence_s: float) -> tuple[Watchdog, asyncio.Event]:
