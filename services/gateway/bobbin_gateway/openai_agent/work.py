@@ -14,7 +14,7 @@ from bobbin_gateway.openai_agent.growing import GrowingSteps, GrowingText
 from bobbin_gateway.steps import Steps, StepsState
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem
-from bobbin_protocol.tasks import CustomTask, Task, ThoughtTask
+from bobbin_protocol.tasks import CustomTask, Task, ThoughtTask, WorkflowSummary
 
 Titles: TypeAlias = Callable[[str], str | None]
 """What the user sees of a call of one of our tools, by its name; None: nothing."""
@@ -167,9 +167,11 @@ class Work:
             return self.show_heard()
         return self.close()
 
-    def close(self) -> list[ThreadStreamEvent]:
-        """Close the workflow."""
-        events = self.show_heard() + self.steps.close()
+    def close(
+        self, summary: WorkflowSummary | None = None, *, expanded: bool = False
+    ) -> list[ThreadStreamEvent]:
+        """Close the workflow, as `Steps.close` does."""
+        events = self.show_heard() + self.steps.close(summary, expanded=expanded)
         self._thoughts.move_on()
         self._code.move_on()
         return events
