@@ -44,10 +44,11 @@ class Calls:
         self._open = {call.place: call for call in calls}
         self._used = dict.fromkeys(used)
 
-    @property
-    def open(self) -> list[OpenCall]:
-        """The calls of the round."""
-        return list(self._open.values())
+    def state(self) -> list[OpenCall]:
+        """The calls of the round, as `restore` needs them."""
+        return [
+            OpenCall(call.place, call.call_id, call.name, [call.written()]) for call in self._open.values()
+        ]
 
     @property
     def used(self) -> list[str]:

@@ -7,7 +7,9 @@ thoughts, empty messages) have nothing to show.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 Task = tuple[Any, ...]
 Item = tuple[Any, ...]
@@ -31,7 +33,7 @@ class Begins:
         return f"{self._starts!r}... ({self._length} characters)"
 
 
-class Full(NamedTuple):
+class Full(Struct, frozen=True):
     """What a client sees, and what the agent is asked to call."""
 
     items: list[Item] = []
@@ -267,7 +269,7 @@ FULL: dict[str, Full] = {
             thinking(tool("Ran code", Begins("```python\nimport numpy as np\r\nimport matplotlib", 673))),
             image(Begins("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABJwAAAMMCA", 91750)),
             said(
-                Begins("Here’s the chart of y = x^2 for x from -5 to ", 133),
+                Begins("Here’s the chart of y = x^2 for x from -5 to ", 133),  # noqa: RUF001 (as recorded)
                 (
                     "cfile_68dd937c234081919ee5238a16b4fd87.png",
                     "cfile_68dd937c234081919ee5238a16b4fd87.png",
@@ -277,7 +279,7 @@ FULL: dict[str, Full] = {
             ),
         ]
     ),
-    "responses-openai-error-then-failed": Full(failure="no credit left"),
+    "responses-openai-error-then-failed": Full(items=[], failure="no credit left"),
     "responses-openai-file-search-citation": Full(
         [
             steps(("file", "complete", "Searched files for “What is the capital of France?”", [])),
@@ -326,7 +328,7 @@ FULL: dict[str, Full] = {
     "responses-openai-reasoning-message-function-call": Full(
         [
             thinking(),
-            said("I’ll check the capital lookup tool for “PotatoLand.”"),
+            said("I’ll check the capital lookup tool for “PotatoLand.”"),  # noqa: RUF001 (as recorded)
             steps(ours("get_capital")),
         ],
         calls=[("get_capital", {"country": "PotatoLand"})],
@@ -338,7 +340,7 @@ FULL: dict[str, Full] = {
                 thought(Begins("**Providing street crossing instructions", 460)),
                 thought(Begins("**Explaining street crossing safety**\n\nI", 517)),
                 thought(Begins("**Sharing street crossing safety tips**\n", 540)),
-                thought(Begins("**Providing safe crossing advice**\n\nI’m ", 505)),
+                thought(Begins("**Providing safe crossing advice**\n\nI’m ", 505)),  # noqa: RUF001 (as recorded)
             ),
             said(Begins("I'm not a road safety professional, but here ", 1251)),
         ]
