@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from bobbin_protocol import items, sources, tasks
+
 Task = tuple[Any, ...]
 Item = tuple[Any, ...]
 Annotation = tuple[str, str, int | None]
@@ -76,6 +78,47 @@ def tool(title: str, content: str | Begins | None = None, status: str = "complet
 def ours(name: str) -> Task:
     """A call of one of our tools, which waits to be run."""
     return tool(f"Tool {name}", status="loading")
+
+
+def plain_item(item: items.ThreadItem) -> tuple[Any, ...]:
+    """An item as the table has it."""
+    match item:
+        case items.AssistantMessageItem():
+            parts = [
+                (part.text, [plain_annotation(one) for one in part.annotations]) for part in item.content
+            ]
+            return ("message", parts)
+        case items.WorkflowItem():
+            return (item.workflow.type, [plain_task(task) for task in item.workflow.tasks])
+        case items.GeneratedImageItem():
+            return ("image", item.image.url if item.image else None)
+        case _:
+            raise AssertionError(item)
+
+
+def plain_task(task: tasks.Task) -> tuple[Any, ...]:
+    match task:
+        case tasks.ThoughtTask():
+            return ("thought", task.content)
+        case tasks.SearchTask():
+            assert task.title_query == (task.queries[0] if task.queries else None)
+            return ("web_search", task.status_indicator, task.title, task.queries)
+        case tasks.FileTask():
+            return ("file", task.status_indicator, task.title, [source.filename for source in task.sources])
+        case tasks.CustomTask():
+            return ("custom", task.status_indicator, task.title, task.content)
+        case _:
+            raise AssertionError(task)
+
+
+def plain_annotation(annotation: items.Annotation) -> tuple[str, str, int | None]:
+    source = annotation.source
+    assert isinstance(source, sources.URLSource | sources.FileSource)
+    return (
+        source.url if isinstance(source, sources.URLSource) else source.filename,
+        source.title,
+        annotation.index,
+    )
 
 
 FASTAPI = "https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/fastapi/fastapi.html"

@@ -233,16 +233,16 @@ def test_an_annotation_that_comes_before_the_text_waits_for_it() -> None:
     assert heard.kinds[-1] == "assistant_message.content_part.annotation_added"
     heard.events += answer.settle(0, 0, "Hello")
     heard.events += answer.close(0)
-    assert annotations(heard) == [cited(None), cited(5)]
+    assert cited_in(heard) == [cited(None), cited(5)]
 
 
 def test_an_annotation_beyond_the_text_stands_at_its_end() -> None:
     answer, heard = Answer(turn()), Heard()
     heard.events += answer.say(0, 0, "Hello") + answer.annotate(0, 0, cited(99)) + answer.close(0)
-    assert annotations(heard) == [cited(5)]
+    assert cited_in(heard) == [cited(5)]
 
 
-def annotations(heard: Heard) -> list[Annotation]:
+def cited_in(heard: Heard) -> list[Annotation]:
     [item] = heard.items
     assert isinstance(item, AssistantMessageItem)
     return item.content[0].annotations

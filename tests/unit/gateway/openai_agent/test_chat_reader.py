@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from bobbin_gateway.openai_agent.answer import Answer
 from bobbin_protocol.store.turns import Usage
+from tests.unit.gateway.openai_agent.recordings_full import plain_item
 from tests.unit.gateway.openai_agent.samples import chunk, hear, sse
 
 
@@ -106,3 +108,99 @@ def test_a_shortened_completion_is_kept_and_explained(reason: str, words: str) -
 
 def test_a_stream_without_its_end_is_a_failure() -> None:
     assert failure(chunk("Hel")) == ("The model's answer broke off. Please try again.", True, [["Hel"]])
+
+
+def piece(**delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def shown(*payloads: dict[str, Any] | str) -> tuple[list[tuple[Any, ...]], Answer]:
+    """The items, as the table of recordings has them."""
+    heard, answer = hear("chat", [sse(*payloads, "[DONE]")], str)
+    assert heard.failure is None, heard.failure.detail
+    return [plain_item(item) for item in heard.items], answer
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"reasoning_content": "Hmm"},
+        {"reasoning": "Hmm"},
+        {"reasoning_content": "Hmm", "reasoning": "Hmm"},
+        {"reasoning": "Hmm", "reasoning_details": [{"type": "reasoning.text", "text": "Hmm"}]},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hmm"}, {"type": "reasoning.encrypted"}]},
+        {"reasoning": None, "reasoning_details": [{"type": "reasoning.summary", "summary": "Hmm"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hmm"}]}]},
+        {"content": [{"type": "thinking", "thinking": "Hmm"}]},
+    ],
+)
+def test_thoughts_are_understood_whatever_they_are_called(thought: dict[str, Any]) -> None:
+    items, _ = shown(piece(**thought), chunk("Hello"))
+    assert items == [("reasoning", [("thought", "Hmm")]), ("message", [("Hello", [])])]
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"reasoning_content": ""},
+        {"reasoning": {"effort": "low"}},
+        {"reasoning_details": "none"},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}, 7]},
+        {"content": [{"type": "thinking"}, {"type": "reference", "reference_ids": [1]}, 7]},
+    ],
+)
+def test_thoughts_that_cannot_be_read_show_nothing(thought: dict[str, Any]) -> None:
+    assert shown(piece(**thought), chunk("Hello"))[0] == [("message", [("Hello", [])])]
+
+
+def test_thoughts_after_a_call_and_after_text_are_new_ones() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "add", "arguments": "{}"}}
+    items, _ = shown(
+        piece(reasoning="One"),
+        piece(tool_calls=[call]),
+        piece(reasoning="Two"),
+        chunk("Hello"),
+        piece(reasoning="Three"),
+        chunk(" you"),
+    )
+    assert items == [
+        (
+            "reasoning",
+            [
+                ("thought", "One"),
+                ("custom", "loading", "add", None),
+                ("thought", "Two"),
+                ("thought", "Three"),
+            ],
+        ),
+        ("message", [("Hello you", [])]),
+    ]
+
+
+def test_a_call_of_the_dialect_s_first_days_is_one_like_the_others() -> None:
+    _, answer = shown(
+        piece(function_call={"name": "add", "arguments": ""}), piece(function_call={"arguments": '{"a":1}'})
+    )
+    [call] = answer.calls
+    assert (call.name, call.arguments) == ("add", '{"a":1}')
+    assert call.call_id.startswith("tc_")
+
+
+def test_images_that_a_model_makes_are_shown() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    bad = {"type": "image_url", "image_url": {"url": "javascript:alert(1)"}}
+    items, answer = shown(piece(images=[image, bad, 7]))
+    assert items == [("image", "data:image/png;base64,AAAA")]
+    assert answer.has_images
+
+
+def test_sources_are_kept_once_wherever_they_come() -> None:
+    url = "https://example.org/a"
+    citation = {"type": "url_citation", "url_citation": {"url": url, "title": "A", "end_index": 5}}
+    expected = [("message", [("Hello", [(url, "A", 5)])])]
+    assert shown(piece(annotations=[citation]), chunk("Hello"))[0] == expected
+    assert shown(chunk("Hello"), piece(annotations=[citation]), piece(annotations=[citation]))[0] == expected
+    plain = [("message", [("Hello", [(url, "example.org", None)])])]
+    assert shown(chunk("Hello", citations=[url]))[0] == plain
+    assert shown(chunk("Hel"), chunk("lo"), {"choices": [], "citations": [url]})[0] == plain
+    assert shown(chunk("Hello", citations=None, search_results=None))[0] == [("message", [("Hello", [])])]
