@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
+from bobbin_gateway.openai_agent.calls import arguments_text
 from bobbin_gateway.openai_agent.chat_calls import CallPiece, ChatCalls, Function
 from bobbin_gateway.openai_agent.citations import (
     chat_annotation_of,
@@ -113,7 +114,7 @@ class ChatReader:
         for position, piece in enumerate(pieces):
             placed = self._calls.place(piece, position, len(pieces))
             if placed is not None:
-                arguments = piece.function.written() if piece.function else ""
+                arguments = arguments_text(piece.function.arguments) if piece.function else ""
                 events += self._answer.work.call(
                     placed.place, call_id=piece.id or "", name=placed.name, arguments=arguments
                 )
