@@ -58,6 +58,7 @@ ELSEWHERE = {
     "bobbin_gateway/http/turns.py": "tests/integration/gateway/test_resume.py and test_cancel.py",
     "bobbin_gateway/listening.py": "tests/integration/gateway/test_disconnect.py",
     "bobbin_gateway/logs.py": "set-up of a library",
+    "bobbin_gateway/openai_agent/responses_events.py": "types only: tested with responses_reader.py",
     "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
     "bobbin_gateway/store.py": THROUGH_HTTP,
     "bobbin_gateway/tools/context.py": "tested with the tools that use it",

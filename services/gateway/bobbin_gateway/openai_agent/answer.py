@@ -104,7 +104,7 @@ class Answer:
             acted=self.acted,
             open=[message.state(output_index) for output_index, message in self._open.items()],
             heard=sorted(self.heard),
-            waiting=self._waiting,
+            waiting=list(self._waiting),
             work=self.work.state(),
             images=self.images.state(),
             has_images=self.images.any,
@@ -237,11 +237,11 @@ class Answer:
         """
         if not self.whole:
             raise failures.broken_off()
-        if not (self.said_something or self.acted or self.work.calls.open):
+        if not (self.said_something or self.acted or self.calls):
             raise failures.no_answer(self.cut_short)
         events = [event for index in list(self._open) for event in self.close(index)]
         events += self.images.end_all()
-        if self.work.calls.open:
+        if self.calls:
             return events + self.work.show_heard()
         events += self.work.close()
         if self.cut_short is not None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.tools.tool import ToolCall
+from bobbin_protocol.wire import encode_json
 
 
 class OpenCall(Struct, array_like=True):
@@ -44,10 +45,11 @@ class Calls:
         self._open = {call.place: call for call in calls}
         self._used = dict.fromkeys(used)
 
-    @property
-    def open(self) -> list[OpenCall]:
-        """The calls of the round."""
-        return list(self._open.values())
+    def state(self) -> list[OpenCall]:
+        """The calls of the round, as `restore` needs them."""
+        return [
+            OpenCall(call.place, call.call_id, call.name, [call.written()]) for call in self._open.values()
+        ]
 
     @property
     def used(self) -> list[str]:
@@ -79,3 +81,10 @@ class Calls:
     def next_round(self) -> None:
         """Forget the calls, but not their ids."""
         self._open = {}
+
+
+def arguments_text(arguments: object) -> str:
+    """The arguments of a call, or a piece of them, as text; some servers send an object."""
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return encode_json(arguments).decode()

@@ -13,19 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from bobbin_protocol.wire import encode_json
+from bobbin_gateway.openai_agent.calls import arguments_text
 
 
 class Function(Struct):
     name: str | None = None
     arguments: Any = None
-    """Text, but an object with some servers."""
-
-    def written(self) -> str:
-        """The arguments, or a piece of them, as text."""
-        if self.arguments is None or isinstance(self.arguments, str):
-            return self.arguments or ""
-        return encode_json(self.arguments).decode()
 
 
 class CallPiece(Struct):
@@ -65,7 +58,7 @@ class ChatCalls:
             count: How many stand there.
         """
         function = piece.function or Function()
-        name, arguments = function.name or "", function.written()
+        name, arguments = function.name or "", arguments_text(function.arguments)
         place = self._find(piece, name, position, count)
         if place is None:
             return self._begin(piece, name)

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
+from bobbin_gateway.openai_agent.calls import arguments_text
 from bobbin_gateway.openai_agent.chat_calls import CallPiece, ChatCalls, Function
 from bobbin_gateway.openai_agent.citations import (
     chat_annotation_of,
@@ -47,7 +48,8 @@ class ChatReader:
         events: list[ThreadStreamEvent] = []
         for choice in chunk.choices or []:
             if not choice.index:
-                events += self._read_choice(choice)
+                events = self._read_choice(choice)
+                break
         if chunk.search_results or chunk.citations:
             events += self._cite(bytes(chunk.search_results), bytes(chunk.citations))
         return events
@@ -59,13 +61,14 @@ class ChatReader:
             answer.cut_short = _CUT_SHORT.get(choice.finish_reason) or answer.cut_short
         if delta is None:
             return []
-        thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
-        events = self._think(delta) if thought else []
+        thinks = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+        events = self._think(delta) if thinks else []
         if isinstance(delta.content, list):
             events += self._read_parts(delta.content)
         elif text := delta.content or delta.refusal:
             self._thinks = False
-            events += answer.say(0, 0, text)
+            said = answer.say(0, 0, text)
+            events = events + said if events else said
         if delta.tool_calls or delta.function_call:
             events += self._call(delta)
         if delta.annotations or delta.images:
@@ -111,7 +114,7 @@ class ChatReader:
         for position, piece in enumerate(pieces):
             placed = self._calls.place(piece, position, len(pieces))
             if placed is not None:
-                arguments = piece.function.written() if piece.function else ""
+                arguments = arguments_text(piece.function.arguments) if piece.function else ""
                 events += self._answer.work.call(
                     placed.place, call_id=piece.id or "", name=placed.name, arguments=arguments
                 )
@@ -149,7 +152,7 @@ def whole_text(body: bytes) -> str:
 _CUT_SHORT: dict[str, CutShort] = {"length": "length", "content_filter": "content_filter"}
 
 
-class _Delta(Struct):
+class _Delta(Struct, gc=False):
     content: str | list[Any] | None = None
     refusal: str | None = None
     reasoning_content: Any = None
@@ -164,7 +167,7 @@ class _Delta(Struct):
     images: Any = None
 
 
-class _Choice(Struct):
+class _Choice(Struct, gc=False):
     index: int | None = 0
     delta: _Delta | None = None
     message: _Delta | None = None
@@ -180,7 +183,7 @@ class _Usage(Struct):
 _NOTHING = Raw()
 
 
-class _Chunk(Struct):
+class _Chunk(Struct, gc=False):
     object: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None

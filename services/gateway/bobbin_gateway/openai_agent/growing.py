@@ -1,7 +1,7 @@
 """Steps whose text grows token by token: the model's thoughts, and code that it writes.
 
 A step can only be shown as a whole. So it is shown anew when it has grown by an eighth, and at its end: all
-its events together are no longer than about nine times its text, however many pieces that came in.
+its events together are no longer than about ten times its text, however many pieces that came in.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def pictures(item: Item) -> list[str]:
 
 
 def _failed(item: Item) -> bool:
-    return bool(item.get("error")) or item.get("status") in {"failed", "incomplete", "cancelled"}
+    return bool(item.get("error")) or text_of(item.get("status")) in {"failed", "incomplete", "cancelled"}
 
 
 def _web_search(item: Item, status: _Status) -> SearchTask:

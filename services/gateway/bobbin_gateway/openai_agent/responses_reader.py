@@ -7,15 +7,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from msgspec import Raw, Struct
-
 from bobbin_gateway.openai_agent import failures, hosted_tools
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
+from bobbin_gateway.openai_agent.calls import arguments_text
 from bobbin_gateway.openai_agent.citations import annotation_of, fields_of, items_of, text_of
 from bobbin_gateway.openai_agent.images import image_url
+from bobbin_gateway.openai_agent.responses_events import (
+    ItemEvent,
+    Response,
+    decode_call,
+    decode_citation,
+    decode_delta,
+    decode_done,
+    decode_end,
+    decode_image,
+    decode_item,
+    decode_kind,
+    decode_object,
+    decode_response,
+    parts_of,
+)
 from bobbin_protocol.events import NoticeEvent, ThreadStreamEvent
-from bobbin_protocol.wire import encode_json
 
 
 class ResponsesReader:
@@ -25,31 +37,31 @@ class ResponsesReader:
         self._answer = answer
 
     def read(self, data: bytes) -> list[ThreadStreamEvent]:
-        kind = _decode_kind(data).type
+        kind = decode_kind(data).type
         if kind == "response.output_text.delta":
-            text = _decode_delta(data)
+            text = decode_delta(data)
             return self._answer.say(text.output_index, text.content_index, text.delta or "")
         if kind.endswith(".delta"):
             return self._read_delta(kind, data)
         match kind:
             case "response.output_item.added":
-                return self._begin_item(_decode_item(data))
+                return self._begin_item(decode_item(data))
             case "response.output_item.done":
-                return self._close_item(_decode_item(data))
+                return self._close_item(decode_item(data))
             case "response.output_text.annotation.added":
-                cited = _decode_citation(data)
+                cited = decode_citation(data)
                 annotation = annotation_of(cited.annotation)
                 return self._answer.annotate(cited.output_index, cited.content_index, annotation)
             case "response.image_generation_call.partial_image":
-                image = _decode_image(data)
+                image = decode_image(data)
                 url = image_url(image.partial_image_b64, image.output_format)
                 return self._answer.show_image(image.output_index, url, image.partial_image_index)
             case "response.created":
-                self._answer.images.partial_images = _partial_images(_decode_object(data))
+                self._answer.images.partial_images = _partial_images(decode_object(data))
             case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
-                return self._end(kind.removeprefix("response."), _decode_end(data).response)
+                return self._end(kind.removeprefix("response."), decode_end(data).response)
             case "error" | "":
-                self._fail(_decode_object(data))
+                self._fail(decode_object(data))
             case _ if kind.endswith(".done"):
                 return self._read_done(kind, data)
             case _:
@@ -61,19 +73,19 @@ class ResponsesReader:
         answer = self._answer
         match kind:
             case "response.reasoning_summary_text.delta":
-                delta = _decode_delta(data)
+                delta = decode_delta(data)
                 return answer.work.think(delta.output_index, _summary(delta.summary_index), delta.delta or "")
             case "response.reasoning_text.delta":
-                delta = _decode_delta(data)
+                delta = decode_delta(data)
                 return answer.work.think(delta.output_index, _thought(delta.content_index), delta.delta or "")
             case "response.function_call_arguments.delta":
-                delta = _decode_delta(data)
+                delta = decode_delta(data)
                 return answer.work.call(delta.output_index, arguments=delta.delta or "")
             case "response.code_interpreter_call_code.delta":
-                delta = _decode_delta(data)
+                delta = decode_delta(data)
                 return answer.work.write_code(delta.output_index, delta.delta or "")
             case "response.refusal.delta":
-                delta = _decode_delta(data)
+                delta = decode_delta(data)
                 return answer.say(delta.output_index, delta.content_index, delta.delta or "")
             case _:
                 return []
@@ -83,19 +95,19 @@ class ResponsesReader:
         answer = self._answer
         match kind:
             case "response.output_text.done" | "response.refusal.done":
-                done = _decode_done(data)
+                done = decode_done(data)
                 text = done.text or done.refusal or ""
                 return answer.settle(done.output_index, done.content_index, text)
             case "response.reasoning_summary_text.done":
-                done = _decode_done(data)
+                done = decode_done(data)
                 part = _summary(done.summary_index)
                 return answer.work.settle_thought(done.output_index, part, done.text or "")
             case "response.reasoning_text.done":
-                done = _decode_done(data)
+                done = decode_done(data)
                 part = _thought(done.content_index)
                 return answer.work.settle_thought(done.output_index, part, done.text or "")
             case "response.code_interpreter_call_code.done":
-                done = _decode_done(data)
+                done = decode_done(data)
                 return answer.work.run_code(done.output_index, done.code or "")
             case _:
                 return []
@@ -106,8 +118,8 @@ class ResponsesReader:
         self._answer.heard.add(kind)
         self._answer.acted = self._answer.acted or kind != "reasoning"
 
-    def _begin_item(self, begun: _ItemEvent) -> list[ThreadStreamEvent]:
-        answer, place, kind = self._answer, begun.output_index, _decode_kind(begun.item).type
+    def _begin_item(self, begun: ItemEvent) -> list[ThreadStreamEvent]:
+        answer, place, kind = self._answer, begun.output_index, decode_kind(begun.item).type
         self._note_kind(kind)
         match kind:
             case "message":
@@ -115,15 +127,15 @@ class ResponsesReader:
             case "reasoning":
                 return answer.work.think(place)
             case "function_call":
-                call = _decode_call(begun.item)
+                call = decode_call(begun.item)
                 return answer.work.call(place, call_id=call.call_id or "", name=call.name or "")
             case "image_generation_call":
                 return answer.begin_image(place)
             case _:
-                return answer.work.show_hosted(place, _decode_object(begun.item), done=False)
+                return answer.work.show_hosted(place, decode_object(begun.item), done=False)
 
-    def _close_item(self, done: _ItemEvent) -> list[ThreadStreamEvent]:
-        answer, place, kind = self._answer, done.output_index, _decode_kind(done.item).type
+    def _close_item(self, done: ItemEvent) -> list[ThreadStreamEvent]:
+        answer, place, kind = self._answer, done.output_index, decode_kind(done.item).type
         self._note_kind(kind)
         match kind:
             case "message":
@@ -131,20 +143,23 @@ class ResponsesReader:
             case "reasoning":
                 return self._close_thoughts(done)
             case "function_call":
-                call = _decode_call(done.item)
+                call = decode_call(done.item)
                 return answer.work.settle_call(
-                    place, call_id=call.call_id or "", name=call.name or "", arguments=call.written()
+                    place,
+                    call_id=call.call_id or "",
+                    name=call.name or "",
+                    arguments=arguments_text(call.arguments),
                 )
             case "image_generation_call":
-                image = _decode_object(done.item)
+                image = decode_object(done.item)
                 return answer.end_image(place, image_url(image.get("result"), image.get("output_format")))
             case _:
-                return self._close_hosted(place, _decode_object(done.item))
+                return self._close_hosted(place, decode_object(done.item))
 
-    def _close_message(self, done: _ItemEvent) -> list[ThreadStreamEvent]:
+    def _close_message(self, done: ItemEvent) -> list[ThreadStreamEvent]:
         answer, place = self._answer, done.output_index
         events: list[ThreadStreamEvent] = []
-        parts = _parts(done.item)
+        parts = parts_of(done.item)
         if not answer.is_open(place):
             # Some servers send the whole text in the end only.
             for index, part in enumerate(parts):
@@ -154,9 +169,9 @@ class ResponsesReader:
                 events += answer.annotate(place, index, annotation_of(citation))
         return events + answer.close(place)
 
-    def _close_thoughts(self, done: _ItemEvent) -> list[ThreadStreamEvent]:
+    def _close_thoughts(self, done: ItemEvent) -> list[ThreadStreamEvent]:
         """Nothing more is thought there; some servers send their thoughts in the end only."""
-        work, place, item = self._answer.work, done.output_index, _decode_object(done.item)
+        work, place, item = self._answer.work, done.output_index, decode_object(done.item)
         events: list[ThreadStreamEvent] = []
         for index, part in enumerate(items_of(item.get("summary"))):
             events += work.settle_thought(place, _summary(index), text_of(fields_of(part).get("text")))
@@ -174,7 +189,7 @@ class ResponsesReader:
             events.append(NoticeEvent(level="warning", message=hosted_tools.approval_notice(item)))
         return events
 
-    def _end(self, status: str, response: _Response) -> list[ThreadStreamEvent]:
+    def _end(self, status: str, response: Response) -> list[ThreadStreamEvent]:
         answer = self._answer
         answer.whole = answer.over = True
         if response.usage is not None:
@@ -187,8 +202,8 @@ class ResponsesReader:
         heard = frozenset(answer.heard)
         events: list[ThreadStreamEvent] = []
         for index, item in enumerate(response.output or []):
-            if _decode_kind(item).type not in heard:
-                events += self._close_item(_ItemEvent(item=item, output_index=index))
+            if decode_kind(item).type not in heard:
+                events += self._close_item(ItemEvent(item=item, output_index=index))
         return events
 
     def _fail(self, event: dict[str, Any]) -> None:
@@ -202,113 +217,8 @@ def whole_text(body: bytes) -> str:
     Raises:
         msgspec.DecodeError: The body is no such response.
     """
-    response = _decode_response(body)
-    return "".join(part.said() for raw in response.output or [] for part in _parts(raw))
-
-
-class _Kind(Struct):
-    type: str = ""
-
-
-class _Delta(Struct):
-    delta: str | None = None
-    output_index: int = 0
-    content_index: int = 0
-    summary_index: int = 0
-
-
-class _Done(Struct):
-    text: str | None = None
-    refusal: str | None = None
-    code: str | None = None
-    output_index: int = 0
-    content_index: int = 0
-    summary_index: int = 0
-
-
-class _ItemEvent(Struct):
-    item: Raw
-    output_index: int = 0
-
-
-class _CitationEvent(Struct):
-    annotation: Any = None
-    output_index: int = 0
-    content_index: int = 0
-
-
-class _ImageEvent(Struct):
-    partial_image_b64: str | None = None
-    partial_image_index: int = 0
-    output_format: str | None = None
-    output_index: int = 0
-
-
-class _Part(Struct):
-    text: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-
-    def said(self) -> str:
-        return self.text or self.refusal or ""
-
-
-class _Message(Struct):
-    type: str = ""
-    content: list[_Part] | None = None
-
-
-class _Call(Struct):
-    call_id: str | None = None
-    name: str | None = None
-    arguments: Any = None
-
-    def written(self) -> str:
-        """The arguments as text, which are an object with some servers."""
-        if self.arguments is None or isinstance(self.arguments, str):
-            return self.arguments or ""
-        return encode_json(self.arguments).decode()
-
-
-class _Usage(Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-class _IncompleteDetails(Struct):
-    reason: str | None = None
-
-
-class _Response(Struct):
-    status: str | None = None
-    output: list[Raw] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-    incomplete_details: _IncompleteDetails | None = None
-
-
-class _EndEvent(Struct):
-    response: _Response
-
-
-_decode_kind = msgspec.json.Decoder(_Kind).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_delta = msgspec.json.Decoder(_Delta).decode
-_decode_done = msgspec.json.Decoder(_Done).decode
-_decode_item = msgspec.json.Decoder(_ItemEvent).decode
-_decode_citation = msgspec.json.Decoder(_CitationEvent).decode
-_decode_image = msgspec.json.Decoder(_ImageEvent).decode
-_decode_message = msgspec.json.Decoder(_Message).decode
-_decode_call = msgspec.json.Decoder(_Call).decode
-_decode_end = msgspec.json.Decoder(_EndEvent).decode
-_decode_response = msgspec.json.Decoder(_Response).decode
-
-
-def _parts(item: Raw) -> list[_Part]:
-    """The parts of a message; items of other kinds have none for the user."""
-    if _decode_kind(item).type != "message":
-        return []
-    return _decode_message(item).content or []
+    response = decode_response(body)
+    return "".join(part.said() for raw in response.output or [] for part in parts_of(raw))
 
 
 def _summary(index: int) -> str:
@@ -326,7 +236,7 @@ def _partial_images(created: dict[str, Any]) -> int:
     return next((count for count in asked if isinstance(count, int)), 0)
 
 
-def _cut_short(response: _Response) -> CutShort:
+def _cut_short(response: Response) -> CutShort:
     reason = response.incomplete_details.reason if response.incomplete_details else None
     if reason == "max_output_tokens":
         return "length"

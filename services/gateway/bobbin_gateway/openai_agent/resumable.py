@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent.answer import Answer, AnswerState
 from bobbin_gateway.openai_agent.responses_reader import ResponsesReader
 from bobbin_gateway.openai_agent.work import Titles
-from bobbin_protocol.events import ThreadStreamEvent
+from bobbin_protocol.events import ThreadItemUpdatedEvent, ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem
 from bobbin_protocol.sse import SSEParser
+from bobbin_protocol.updates import AssistantMessageContentPartTextDelta
 
 
 class Checkpoint(Struct, frozen=True, array_like=True):
@@ -38,6 +39,8 @@ class ResumableReader:
         self.response_id: str | None = None
         self.position = -1
         self._skipped = -1
+        self._saying: tuple[str, int] | None = None
+        self._state = _UNKNOWN
         self._reader = ResponsesReader(answer)
 
     @classmethod
@@ -69,7 +72,9 @@ class ResumableReader:
         """
         if self.response_id is None or self.position < 0 or self.answer.over:
             return None
-        return _encode(Checkpoint(self.response_id, self.position, self.answer.state()))
+        if not self._state:
+            self._state = Raw(_encode(self.answer.state()))
+        return _encode((self.response_id, self.position, self._state))
 
     def skip_to_position(self) -> None:
         """Pass over what has been read, should the provider send it again."""
@@ -83,6 +88,10 @@ class ResumableReader:
             return []
         self.response_id = self.response_id or head.response_id
         events = self._reader.read(data)
+        saying = _said(events)
+        if saying is None or saying != self._saying:
+            # One more piece of the same text changes nothing but the text.
+            self._saying, self._state = saying, _UNKNOWN
         if number is not None:
             self.position = number
         return events
@@ -98,6 +107,19 @@ def first_event(head: bytes) -> EventHead | None:
     except msgspec.DecodeError:
         return EventHead()  # for the reader to complain of
     return next((event for event in events if event.type != "keepalive"), None)
+
+
+_UNKNOWN = Raw()
+
+
+def _said(events: list[ThreadStreamEvent]) -> tuple[str, int] | None:
+    """Where a piece of text was said, if that is all that happened."""
+    if len(events) != 1:
+        return None
+    event = events[0]
+    if type(event) is ThreadItemUpdatedEvent and type(event.update) is AssistantMessageContentPartTextDelta:
+        return event.item_id, event.update.content_index
+    return None
 
 
 class _Response(Struct):

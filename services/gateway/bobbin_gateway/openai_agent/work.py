@@ -70,7 +70,7 @@ class Work:
             steps=self.steps.state(),
             thoughts=self._thoughts.state(),
             code=self._code.state(),
-            calls=self.calls.open,
+            calls=self.calls.state(),
             call_ids=self.calls.used,
         )
 

@@ -7,7 +7,11 @@ thoughts, empty messages) have nothing to show.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+
+from bobbin_protocol import items, sources, tasks
 
 Task = tuple[Any, ...]
 Item = tuple[Any, ...]
@@ -31,7 +35,7 @@ class Begins:
         return f"{self._starts!r}... ({self._length} characters)"
 
 
-class Full(NamedTuple):
+class Full(Struct, frozen=True):
     """What a client sees, and what the agent is asked to call."""
 
     items: list[Item] = []
@@ -74,6 +78,47 @@ def tool(title: str, content: str | Begins | None = None, status: str = "complet
 def ours(name: str) -> Task:
     """A call of one of our tools, which waits to be run."""
     return tool(f"Tool {name}", status="loading")
+
+
+def plain_item(item: items.ThreadItem) -> tuple[Any, ...]:
+    """An item as the table has it."""
+    match item:
+        case items.AssistantMessageItem():
+            parts = [
+                (part.text, [plain_annotation(one) for one in part.annotations]) for part in item.content
+            ]
+            return ("message", parts)
+        case items.WorkflowItem():
+            return (item.workflow.type, [plain_task(task) for task in item.workflow.tasks])
+        case items.GeneratedImageItem():
+            return ("image", item.image.url if item.image else None)
+        case _:
+            raise AssertionError(item)
+
+
+def plain_task(task: tasks.Task) -> tuple[Any, ...]:
+    match task:
+        case tasks.ThoughtTask():
+            return ("thought", task.content)
+        case tasks.SearchTask():
+            assert task.title_query == (task.queries[0] if task.queries else None)
+            return ("web_search", task.status_indicator, task.title, task.queries)
+        case tasks.FileTask():
+            return ("file", task.status_indicator, task.title, [source.filename for source in task.sources])
+        case tasks.CustomTask():
+            return ("custom", task.status_indicator, task.title, task.content)
+        case _:
+            raise AssertionError(task)
+
+
+def plain_annotation(annotation: items.Annotation) -> tuple[str, str, int | None]:
+    source = annotation.source
+    assert isinstance(source, sources.URLSource | sources.FileSource)
+    return (
+        source.url if isinstance(source, sources.URLSource) else source.filename,
+        source.title,
+        annotation.index,
+    )
 
 
 FASTAPI = "https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/fastapi/fastapi.html"
@@ -267,7 +312,7 @@ FULL: dict[str, Full] = {
             thinking(tool("Ran code", Begins("```python\nimport numpy as np\r\nimport matplotlib", 673))),
             image(Begins("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABJwAAAMMCA", 91750)),
             said(
-                Begins("Here’s the chart of y = x^2 for x from -5 to ", 133),
+                Begins("Here’s the chart of y = x^2 for x from -5 to ", 133),  # noqa: RUF001 (as recorded)
                 (
                     "cfile_68dd937c234081919ee5238a16b4fd87.png",
                     "cfile_68dd937c234081919ee5238a16b4fd87.png",
@@ -277,7 +322,7 @@ FULL: dict[str, Full] = {
             ),
         ]
     ),
-    "responses-openai-error-then-failed": Full(failure="no credit left"),
+    "responses-openai-error-then-failed": Full(items=[], failure="no credit left"),
     "responses-openai-file-search-citation": Full(
         [
             steps(("file", "complete", "Searched files for “What is the capital of France?”", [])),
@@ -326,7 +371,7 @@ FULL: dict[str, Full] = {
     "responses-openai-reasoning-message-function-call": Full(
         [
             thinking(),
-            said("I’ll check the capital lookup tool for “PotatoLand.”"),
+            said("I’ll check the capital lookup tool for “PotatoLand.”"),  # noqa: RUF001 (as recorded)
             steps(ours("get_capital")),
         ],
         calls=[("get_capital", {"country": "PotatoLand"})],
@@ -338,7 +383,7 @@ FULL: dict[str, Full] = {
                 thought(Begins("**Providing street crossing instructions", 460)),
                 thought(Begins("**Explaining street crossing safety**\n\nI", 517)),
                 thought(Begins("**Sharing street crossing safety tips**\n", 540)),
-                thought(Begins("**Providing safe crossing advice**\n\nI’m ", 505)),
+                thought(Begins("**Providing safe crossing advice**\n\nI’m ", 505)),  # noqa: RUF001 (as recorded)
             ),
             said(Begins("I'm not a road safety professional, but here ", 1251)),
         ]

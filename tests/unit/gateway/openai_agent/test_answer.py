@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 
 from bobbin_gateway.agent import AgentError
 from bobbin_gateway.openai_agent.answer import Answer, CutShort
+from bobbin_gateway.tools.tool import ToolCall
 from bobbin_protocol.events import NoticeEvent, ThreadItemAddedEvent, ThreadItemDoneEvent
 from bobbin_protocol.fold import ItemFold
+from bobbin_protocol.items import Annotation, AssistantMessageItem, WorkflowItem
+from bobbin_protocol.sources import URLSource
+from bobbin_protocol.store.turns import Usage
+from bobbin_protocol.tasks import CustomTask, ThoughtTask
 from tests.unit.gateway.openai_agent.samples import Heard, turn
 
 says = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.text(max_size=5)), min_size=1, max_size=30)
@@ -153,3 +158,130 @@ def test_an_answer_shortened_to_nothing_says_why(reason: CutShort, allow_retry: 
     with pytest.raises(AgentError, match=r"limit|filter") as failure:
         answer.finish()
     assert failure.value.allow_retry is allow_retry
+
+
+def test_steps_fold_up_before_the_model_speaks() -> None:
+    answer, heard = Answer(turn(), lambda name: name), Heard()
+    heard.events += answer.work.think(0, "a", "Hmm") + answer.say(1, 0, "Hello")
+    answer.whole = True
+    heard.events += answer.finish()
+    assert types(heard) == ["workflow", "assistant_message"]
+    assert heard.kinds.index("thread.item.done") < heard.kinds.index("assistant_message.content_part.added")
+
+
+def test_steps_of_our_tools_stay_open_while_the_model_speaks() -> None:
+    answer, heard = Answer(turn(), lambda name: name), Heard()
+    heard.events += answer.work.call(0, call_id="c", name="add") + answer.say(1, 0, "Hello")
+    answer.whole = True
+    heard.events += answer.finish()
+    assert answer.steps.is_open
+    assert heard.texts == [["Hello"]]
+    answer.next_round()
+    heard.events += answer.steps.put("c", CustomTask(title="add", status_indicator="complete"))
+    heard.events += answer.say(0, 0, "Bye")
+    answer.whole = True
+    heard.events += answer.finish()
+    assert not answer.steps.is_open
+    assert heard.texts == [["Hello"], ["Bye"]]
+    assert answer.calls == []
+
+
+def test_an_answer_lasts_over_rounds() -> None:
+    answer, heard = Answer(turn(), lambda name: name), Heard()
+    heard.events += answer.work.call(0, call_id="c", name="add", arguments="{}")
+    answer.count(3, 1)
+    answer.count(3, 2)
+    answer.whole = answer.over = True
+    heard.events += answer.finish()
+    assert answer.calls == [ToolCall(call_id="c", name="add", arguments="{}")]
+    answer.next_round()
+    assert (answer.whole, answer.over, answer.calls) == (False, False, [])
+    answer.count(10, 5)
+    assert answer.usage == Usage(input_tokens=13, output_tokens=7)
+    with pytest.raises(AgentError, match="broke off"):
+        answer.finish()
+
+
+def test_a_model_that_says_nothing_after_its_calls_has_answered() -> None:
+    """Its tools may have shown all there is to show."""
+    answer = Answer(turn(), lambda name: name)
+    answer.work.call(0, call_id="c", name="add")
+    answer.whole = True
+    answer.finish()
+    answer.next_round()
+    answer.whole = True
+    assert [event.__struct_config__.tag for event in answer.finish()] == ["thread.item.done"]
+
+
+def test_calls_that_were_cut_short_go_on_without_a_notice() -> None:
+    """The model is told of arguments that are not whole, and may try again."""
+    answer = Answer(turn(), lambda name: name)
+    answer.work.call(0, call_id="c", name="add", arguments='{"a')
+    answer.whole, answer.cut_short = True, "length"
+    assert answer.finish() == []
+
+
+def cited(index: int | None) -> Annotation:
+    return Annotation(source=URLSource(url="https://a.example/", title="A"), index=index)
+
+
+def test_an_annotation_that_comes_before_the_text_waits_for_it() -> None:
+    answer, heard = Answer(turn()), Heard()
+    assert answer.annotate(0, 0, cited(None)) == answer.annotate(0, 0, cited(5)) == []
+    assert answer.annotate(0, 0, cited(5)) == answer.annotate(0, 0, None) == []
+    heard.events += answer.say(0, 0, "Hel")
+    assert heard.kinds[-1] == "assistant_message.content_part.annotation_added"
+    heard.events += answer.settle(0, 0, "Hello")
+    heard.events += answer.close(0)
+    assert cited_in(heard) == [cited(None), cited(5)]
+
+
+def test_an_annotation_beyond_the_text_stands_at_its_end() -> None:
+    answer, heard = Answer(turn()), Heard()
+    heard.events += answer.say(0, 0, "Hello") + answer.annotate(0, 0, cited(99)) + answer.close(0)
+    assert cited_in(heard) == [cited(5)]
+
+
+def cited_in(heard: Heard) -> list[Annotation]:
+    [item] = heard.items
+    assert isinstance(item, AssistantMessageItem)
+    return item.content[0].annotations
+
+
+def test_an_image_is_an_answer_and_one_that_fails_is_told_to_the_user() -> None:
+    answer, heard = Answer(turn()), Heard()
+    heard.events += answer.begin_image(0) + answer.end_image(0, "https://a.example/1")
+    heard.events += answer.begin_image(1) + answer.end_image(1, None)
+    assert answer.has_images
+    assert types(heard) == ["generated_image"]
+    assert heard.kinds[-2:] == ["thread.item.removed", "notice"]
+
+
+def test_steps_fold_up_before_an_image_appears() -> None:
+    answer, heard = Answer(turn()), Heard()
+    heard.events += answer.work.think(0) + answer.show_image(1, "https://a.example/1", 0)
+    assert answer.show_image(1, None, 1) == answer.add_image(None) == []
+    assert heard.kinds == [
+        "thread.item.added",
+        "thread.item.done",
+        "thread.item.added",
+        "generated_image.updated",
+    ]
+
+
+def test_what_was_held_back_is_shown_when_the_answer_fails() -> None:
+    answer, heard = Answer(turn(), lambda name: name), Heard()
+    heard.events += answer.work.think(0, "a", "x" * 100) + answer.work.think(0, "a", "y")
+    heard.events += answer.work.call(1, call_id="c", name="add") + answer.begin_image(2)
+    heard.events += answer.break_off()
+    [item] = heard.items
+    assert isinstance(item, WorkflowItem)
+    assert item.workflow.tasks == [
+        ThoughtTask(content="x" * 100 + "y"),
+        CustomTask(title="add", status_indicator="none"),
+    ]
+    assert answer.break_off() == []
+
+
+def types(heard: Heard) -> list[str]:
+    return [str(item.__struct_config__.tag) for item in heard.items]

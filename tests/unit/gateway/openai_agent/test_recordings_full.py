@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,16 +12,10 @@ from hypothesis import strategies as st
 from bobbin_gateway.openai_agent.answer import Answer
 from bobbin_protocol.events import NoticeEvent
 from bobbin_protocol.items import (
-    Annotation,
-    AssistantMessageItem,
-    GeneratedImageItem,
-    ThreadItem,
     WorkflowItem,
 )
-from bobbin_protocol.sources import FileSource, URLSource
-from bobbin_protocol.tasks import CustomTask, FileTask, SearchTask, Task, ThoughtTask
 from tests.recordings import ALL, Recording
-from tests.unit.gateway.openai_agent.recordings_full import FULL
+from tests.unit.gateway.openai_agent.recordings_full import FULL, plain_item
 from tests.unit.gateway.openai_agent.samples import Heard, cut, hear
 
 usefixtures = pytest.mark.usefixtures("recordings")
@@ -30,43 +23,6 @@ usefixtures = pytest.mark.usefixtures("recordings")
 
 def title_of(name: str) -> str:
     return f"Tool {name}"
-
-
-def plain_item(item: ThreadItem) -> tuple[Any, ...]:
-    """An item as the table has it."""
-    match item:
-        case AssistantMessageItem():
-            parts = [
-                (part.text, [plain_annotation(one) for one in part.annotations]) for part in item.content
-            ]
-            return ("message", parts)
-        case WorkflowItem():
-            return (item.workflow.type, [plain_task(task) for task in item.workflow.tasks])
-        case GeneratedImageItem():
-            return ("image", item.image.url if item.image else None)
-        case _:
-            raise AssertionError(item)
-
-
-def plain_task(task: Task) -> tuple[Any, ...]:
-    match task:
-        case ThoughtTask():
-            return ("thought", task.content)
-        case SearchTask():
-            assert task.title_query == (task.queries[0] if task.queries else None)
-            return ("web_search", task.status_indicator, task.title, task.queries)
-        case FileTask():
-            return ("file", task.status_indicator, task.title, [source.filename for source in task.sources])
-        case CustomTask():
-            return ("custom", task.status_indicator, task.title, task.content)
-        case _:
-            raise AssertionError(task)
-
-
-def plain_annotation(annotation: Annotation) -> tuple[str, str, int | None]:
-    source = annotation.source
-    assert isinstance(source, URLSource | FileSource)
-    return (source.url if isinstance(source, URLSource) else source.filename, source.title, annotation.index)
 
 
 def check(recording: Recording, heard: Heard, answer: Answer) -> None:

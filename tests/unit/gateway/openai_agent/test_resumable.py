@@ -15,7 +15,9 @@ from bobbin_gateway.openai_agent.resumable import (
 )
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_protocol.sse import SSEParser
+from bobbin_protocol.store.turns import Usage
 from tests.recordings import ALL, Recording
+from tests.unit.gateway.openai_agent.recordings_full import plain_item
 from tests.unit.gateway.openai_agent.samples import Heard, completed, delta, sse, turn
 
 MOST_CUTS = 40
@@ -44,9 +46,9 @@ def hear(reader: ResumableReader, events: list[bytes], heard: Heard) -> None:
 def test_every_recorded_response_goes_on_from_any_event(recording: Recording) -> None:
     """The client hears the same, whichever event the first process died after."""
     events = events_of(recording)
-    whole = Heard()
-    hear(ResumableReader(Answer(turn())), events, whole)
-    reader, heard = ResumableReader(Answer(turn())), Heard()
+    whole, all_of_it = Heard(), ResumableReader(Answer(turn(), str))
+    hear(all_of_it, events, whole)
+    reader, heard = ResumableReader(Answer(turn(), str)), Heard()
     for place, data in enumerate(events[:-1]):
         try:
             heard.events += reader.read(data)
@@ -60,9 +62,56 @@ def test_every_recorded_response_goes_on_from_any_event(recording: Recording) ->
         checkpoint = decode_checkpoint(msgspec.msgpack.encode(taken))
         resumed = Heard()
         resumed.events = list(heard.events)
-        hear(ResumableReader.restored(turn(), heard.items, checkpoint), events[place + 1 :], resumed)
-        assert (resumed.kinds, resumed.texts) == (whole.kinds, whole.texts)
+        rest = ResumableReader.restored(turn(), heard.items, checkpoint, str)
+        hear(rest, events[place + 1 :], resumed)
+        assert resumed.kinds == whole.kinds
+        assert [plain_item(item) for item in resumed.items] == [plain_item(item) for item in whole.items]
+        assert rest.answer.calls == all_of_it.answer.calls
+        assert rest.answer.usage == all_of_it.answer.usage
+        assert rest.answer.has_images == all_of_it.answer.has_images
         assert str(resumed.failure) == str(whole.failure)
+
+
+def test_what_waits_for_its_text_or_its_end_goes_on_too() -> None:
+    """Things that the recordings do not have at any event: annotations ahead of text, two images, a round."""
+    cited = {"type": "file_citation", "filename": "a.txt", "index": 4}
+    image = {"type": "image_generation_call"}
+    place = {"partial_image_index": 1, "partial_image_b64": "UklGR"}
+    events: list[dict[str, object]] = [
+        {"type": "response.created", "response": {"tools": [{"partial_images": 4}]}},
+        {"type": "response.output_text.annotation.added", "output_index": 3, "annotation": cited},
+        delta("Hel", output=3),
+        {"type": "response.output_item.added", "output_index": 4, "item": image},
+        {"type": "response.output_item.added", "output_index": 5, "item": image},
+        {"type": "response.image_generation_call.partial_image", "output_index": 4, **place},
+        {"type": "response.code_interpreter_call_code.delta", "output_index": 6, "delta": "print("},
+        {"type": "response.code_interpreter_call_code.delta", "output_index": 6, "delta": "1"},
+        {"type": "response.code_interpreter_call_code.delta", "output_index": 6, "delta": ")"},
+        delta("lo", output=3),
+        {"type": "response.output_item.done", "output_index": 5, "item": {**image, "result": "R0lGOD"}},
+        completed(usage={"input_tokens": 3, "output_tokens": 2}),
+    ]
+    data = [msgspec.json.encode(event) for event in events]
+    answers: list[tuple[object, ...]] = []
+    for cut in range(len(data)):
+        answer, heard = Answer(turn(), str), Heard()
+        answer.count(5, 5)
+        answer.next_round()
+        reader = ResumableReader(answer)
+        for one in data[:cut]:
+            heard.events += reader.read(one)
+        taken = msgspec.msgpack.encode(Checkpoint("resp_1", cut, answer.state()))
+        rest = ResumableReader.restored(turn(), heard.items, decode_checkpoint(taken), str)
+        hear(rest, data[cut:], heard)
+        items = [plain_item(item) for item in heard.items]
+        answers.append((items, heard.kinds, rest.answer.usage, rest.answer.has_images))
+    assert answers == [answers[0]] * len(answers)
+    assert answers[0][2] == Usage(input_tokens=8, output_tokens=7)
+
+
+def test_a_checkpoint_of_the_version_before_can_be_read() -> None:
+    old = msgspec.msgpack.encode(["resp_1", 3, [True, False, []]])
+    assert decode_checkpoint(old).answer.said_something
 
 
 def numbered(number: int, text: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +81,74 @@ def test_an_event_that_makes_no_sense_keeps_what_was_said(dialect: str, data: st
     assert heard.failure is not None
     assert "can't be read" in heard.failure.message
     assert heard.failure.allow_retry
+
+
+KINDS = [
+    "response.created",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.output_text.annotation.added",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_summary_text.done",
+    "response.reasoning_text.delta",
+    "response.function_call_arguments.delta",
+    "response.code_interpreter_call_code.delta",
+    "response.code_interpreter_call_code.done",
+    "response.image_generation_call.partial_image",
+    "response.completed",
+    "response.incomplete",
+    "error",
+]
+ITEMS = [
+    "message",
+    "reasoning",
+    "function_call",
+    "image_generation_call",
+    "code_interpreter_call",
+    "mcp_call",
+]
+FIELDS = ["type", "text", "summary", "content", "annotations", "url", "filename", "index", "name", "id"]
+FIELDS += ["call_id", "arguments", "result", "code", "outputs", "function", "output", "tools", "status"]
+PARTS = ["content", "reasoning", "reasoning_content", "reasoning_details", "tool_calls", "annotations"]
+PARTS += ["function_call", "images", "refusal"]
+scalars: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-1, 3) | st.text(max_size=6) | st.sampled_from(ITEMS)
+)
+objects = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def shaped(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(names), objects, max_size=5)
+
+
+response_events = st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from(KINDS),
+    shaped(["item", "delta", "text", "output_index", "content_index", "annotation", "response", "code"]),
+)
+chat_events = st.builds(
+    lambda delta, fields: {**fields, "choices": [{"delta": delta}]},
+    shaped(PARTS),
+    shaped(["citations", "search_results", "usage"]),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(response_events, max_size=6))
+def test_no_response_of_whatever_shape_is_worse_than_a_failure(events: list[dict[str, Any]]) -> None:
+    hear("responses", [sse(delta("Hel"), *events, completed())], str)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(chat_events, max_size=6))
+def test_no_completion_of_whatever_shape_is_worse_than_a_failure(events: list[dict[str, Any]]) -> None:
+    hear("chat", [sse(chunk("Hel"), *events, "[DONE]")], str)
 
 
 @pytest.mark.parametrize("tail", [b"", b"data: {"])
