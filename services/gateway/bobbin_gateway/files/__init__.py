@@ -1,1 +1,1 @@
-"""Files: what users attach and agents make. Their bytes lie in an object store, what is known of them in ours."""
+"""Files: what users attach and agents make. Their bytes lie in an object store."""

@@ -19,7 +19,6 @@ from bobbin_gateway.agent import AgentError
 from bobbin_gateway.files.blobs import Blob, BlobMissing, Blobs, BlobsUnavailable, blob_key
 from bobbin_gateway.files.sniffing import (
     SAFE_IMAGES,
-    WrongType,
     extension_for,
     is_allowed,
     looks_like,
@@ -192,7 +191,9 @@ class Attachments:
             expires_at=int(time.time() + settings.upload_url_s),
         )
         # The client adds what it sends anyway, a type or the boundary of a form: it needs no headers of ours.
-        upload = AttachmentUploadDescriptor(url=f"{base_url}{UPLOADS}{self._signer.sign(grant)}", method="PUT")
+        upload = AttachmentUploadDescriptor(
+            url=f"{base_url}{UPLOADS}{self._signer.sign(grant)}", method="PUT"
+        )
         attachment: Attachment
         if media_type in SAFE_IMAGES:
             attachment = ImageAttachment(
@@ -245,7 +246,9 @@ class OwnerFiles:
             return await self._attachments.read(self._owner_id, attachment_id)
         except BlobMissing as error:
             raise AgentError(
-                "An attached file is no longer there.", allow_retry=False, detail=f"no blob of {attachment_id}"
+                "An attached file is no longer there.",
+                allow_retry=False,
+                detail=f"no blob of {attachment_id}",
             ) from error
         except BlobsUnavailable as error:
             raise AgentError(

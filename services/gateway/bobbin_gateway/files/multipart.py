@@ -1,4 +1,8 @@
 """The one file in a `multipart/form-data` body (RFC 7578), as it comes in; nothing is kept."""
+# pyright: reportAttributeAccessIssue=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# Where python-multipart is installed, too, its package of the same name hands over to the module that is
+# meant here, which a type checker does not follow.
 
 from __future__ import annotations
 

@@ -67,6 +67,7 @@ _ALIASES: Final = {
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
     "application/x-pdf": "application/pdf",
+    "application/x-zip-compressed": _ZIP,
 }
 _UNKNOWN: Final = frozenset({"", "application/octet-stream"})
 _BY_NAME: Final = mimetypes.MimeTypes()
@@ -79,11 +80,13 @@ class WrongType(Exception):
 
 
 def media_type_of(claimed: str, name: str) -> str:
-    """The type that a file's sender claims, without parameters; browsers leave it to the name where they must."""
+    """The type that a file's sender claims, without parameters; its name tells where that is missing."""
     essence = claimed.partition(";")[0].strip().lower()
     if essence in _UNKNOWN:
         guessed, encoding = _BY_NAME.guess_type(f"x{_extension_of(name)}")
         essence = guessed if guessed and not encoding else "application/octet-stream"
+    if essence == _OFFICE[".xls"] and _extension_of(name) == ".csv":
+        return "text/csv"  # what browsers say of it where Excel is installed
     return _ALIASES.get(essence, essence)
 
 
@@ -93,7 +96,7 @@ def is_allowed(media_type: str, patterns: list[str]) -> bool:
 
 
 def looks_like(head: bytes) -> str | None:
-    """The type whose signature a file begins with; `application/zip` and OLE storage are containers of many."""
+    """The type whose signature a file begins with; zip and OLE storage are containers of many."""
     return next((kind for kind, signature in _SIGNATURES if signature.match(head)), None)
 
 

@@ -41,7 +41,7 @@ GrantT = TypeVar("GrantT", UploadGrant, FileGrant)
 
 
 class BadUrl(Exception):
-    """The URL was not made by this server for this use, or no longer counts. The text is fit for the caller."""
+    """The URL is not one of ours for this use, or no longer counts. The text is fit for the caller."""
 
 
 class Signer:

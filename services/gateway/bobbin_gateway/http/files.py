@@ -36,19 +36,20 @@ async def upload(request: HttpRequest, token: str) -> ASGIResponse:
     """Take the bytes of an attachment that was announced: as they are, or as the field `file` of a form."""
     gateway = gateway_of(request)
     async with _body(request, gateway) as body:
-        if _is_form(request):
-            body = (await file_part(_content_type(request), body)).chunks
-        return _answer(await gateway.attachments.receive(token, body))
+        chunks = (await file_part(_content_type(request), body)).chunks if _is_form(request) else body
+        return _answer(await gateway.attachments.receive(token, chunks))
 
 
 @post("/chatkit/attachments", status_code=200)
 async def attach(request: HttpRequest) -> ASGIResponse:
     """Take a file in one step, as the field `file` of a form."""
     gateway = gateway_of(request)
-    owner_id = await gateway.authenticator.owner_of(request)
-    if not _is_form(request):
-        raise HTTPException(status_code=415, detail="Send a form (multipart/form-data) with the field 'file'")
     async with _body(request, gateway) as body:
+        owner_id = await gateway.authenticator.owner_of(request)
+        if not _is_form(request):
+            raise HTTPException(
+                status_code=415, detail="Send a form (multipart/form-data) with the field 'file'"
+            )
         part = await file_part(_content_type(request), body)
         attachment = await gateway.attachments.receive_directly(
             owner_id, _name(part.name), part.mime_type, part.chunks, base_url_of(request)
@@ -139,8 +140,9 @@ async def _body(request: HttpRequest, gateway: Gateway) -> AsyncGenerator[AsyncI
         async with asyncio.timeout(gateway.settings.upload_timeout_s):
             try:
                 yield chunks
-            finally:
+            except Exception:
                 await _discard(chunks)
+                raise
     except TimeoutError as error:
         raise HTTPException(status_code=408, detail="The upload took too long") from error
 
