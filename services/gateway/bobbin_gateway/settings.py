@@ -130,6 +130,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     title_model: Annotated[
         str, Meta(description="Model that names threads; empty: the first words name them")
     ] = ""
+    transcribe_model: Annotated[
+        str, Meta(description="Model that writes down what users say; `off`: there is no dictation")
+    ] = "gpt-4o-mini-transcribe"
     instructions: Annotated[str, Meta(description="System instructions of the built-in agent")] = (
         "You are a helpful assistant. Answer in Markdown."
     )

@@ -119,6 +119,20 @@ def blob_key(owner_id: str, attachment_id: str) -> str:
     return f"{digest[:2]}/{digest[2:42]}"
 
 
+def check_url(url: str) -> None:
+    """See that a URL is of a kind that blobs can be kept at, without going there.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        kind = obstore.parse_scheme(url) if url else "local"
+    except (BaseError, ValueError) as error:
+        raise ValueError(f"ATTACHMENTS_URL={url}: {_first_line(error)}") from error
+    if kind == "http":
+        raise ValueError(f"ATTACHMENTS_URL={url}: a web server keeps no blobs")
+
+
 def open_blobs(url: str, data_dir: str) -> Blobs:
     """The blobs at a URL as `obstore` takes it; empty: in the folder `attachments` of `data_dir`.
 
@@ -135,7 +149,7 @@ def open_blobs(url: str, data_dir: str) -> Blobs:
             return Blobs(from_url(url), None)
         return Blobs(from_url(url, retry_config={"max_retries": 3, "retry_timeout": _PATIENCE}), None)
     except (BaseError, OSError, ValueError) as error:
-        raise ValueError(f"ATTACHMENTS_URL: {error}") from error
+        raise ValueError(f"ATTACHMENTS_URL={url}: {_first_line(error)}") from error
 
 
 def _local(folder: Path) -> LocalStore:
@@ -144,6 +158,10 @@ def _local(folder: Path) -> LocalStore:
         return LocalStore(folder)
     except (BaseError, OSError) as error:
         raise ValueError(f"attachments cannot be kept in {folder} (ATTACHMENTS_URL): {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # what follows is for those who debug the object store's client
 
 
 _PATIENCE: Final = timedelta(seconds=30)
