@@ -11,8 +11,8 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from bobbin_protocol.items import StoredItem
 from bobbin_protocol.attachments import Attachment
+from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER

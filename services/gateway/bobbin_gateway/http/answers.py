@@ -14,7 +14,6 @@ from bobbin_protocol.requests import (
     AttachmentsCreateReq,
     AttachmentsDeleteReq,
     InputTranscribeReq,
-    InvalidRequest,
     ItemsFeedbackReq,
     ItemsListParams,
     ItemsListReq,
