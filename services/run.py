@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -71,7 +72,21 @@ def _environment() -> dict[str, str]:
     environ.setdefault("STORE_PORT", "8001")
     environ.setdefault("STORE_URL", f"http://{_reachable(environ['STORE_HOST'])}:{environ['STORE_PORT']}")
     environ.setdefault("STORE_TOKEN", secrets.token_urlsafe(32))
+    if "FILES_SECRET" not in environ:
+        environ["FILES_SECRET"] = _kept_secret(Path(environ.get("DATA_DIR", ".data")))
     return environ
+
+
+def _kept_secret(data_dir: Path) -> str:
+    """A secret that outlives a restart, since URLs in stored conversations are signed with it."""
+    file = data_dir / "files-secret"
+    if not file.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_urlsafe(32))
+        new.rename(file)
+    return file.read_text()
 
 
 def _reachable(host: str) -> str:

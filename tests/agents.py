@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from bobbin_gateway.agent import AgentError, Turn
 from bobbin_protocol.events import (
@@ -17,7 +18,13 @@ from bobbin_protocol.events import (
     ThreadItemUpdatedEvent,
     ThreadStreamEvent,
 )
-from bobbin_protocol.items import AssistantMessageContent, AssistantMessageItem, HiddenContextItem
+from bobbin_protocol.items import (
+    AssistantMessageContent,
+    AssistantMessageItem,
+    GeneratedImage,
+    GeneratedImageItem,
+    HiddenContextItem,
+)
 from bobbin_protocol.threads import LockedStatus
 from bobbin_protocol.updates import AssistantMessageContentPartTextDelta
 
@@ -101,3 +108,25 @@ def _hidden(turn: Turn) -> HiddenContextItem:
 
 
 awkward = Awkward()
+
+
+class Filing:
+    """Says what was attached, by its hash, and draws what the message says."""
+
+    async def respond(self, turn: Turn) -> AsyncIterator[ThreadStreamEvent]:
+        assert turn.files is not None
+        assert turn.message is not None
+        seen = [await turn.files.read(attachment.id) for attachment in turn.message.attachments]
+        yield ThreadItemDoneEvent(item=_message(turn, " ".join(sha256(data).hexdigest() for data in seen)))
+        drawn = "".join(part.text for part in turn.message.content).encode("latin-1")
+        image = GeneratedImage(
+            id=turn.new_id("message"), url=await turn.files.publish(drawn, "image/png;base64")
+        )
+        yield ThreadItemDoneEvent(
+            item=GeneratedImageItem(
+                id=turn.new_id("message"), thread_id=turn.thread.id, created_at=datetime.now(UTC), image=image
+            )
+        )
+
+
+filing = Filing()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from chatkit.types import Page, Thread, ThreadItem, ThreadStreamEvent
+from chatkit.types import Attachment, Page, Thread, ThreadItem, ThreadStreamEvent
 from httpx_sse import EventSource
 from pydantic import TypeAdapter
 
 Event = dict[str, Any]
 
 _EVENT = TypeAdapter[ThreadStreamEvent](ThreadStreamEvent)
+_ATTACHMENT = TypeAdapter[Attachment](Attachment)
 _ANSWERS: dict[str, TypeAdapter[Any]] = {
+    "attachments.create": _ATTACHMENT,
     "threads.get_by_id": TypeAdapter(Thread),
     "threads.list": TypeAdapter(Page[Thread]),
     "threads.update": TypeAdapter(Thread),
@@ -76,11 +78,17 @@ class Client:
 _JSON = {"content-type": "application/json"}
 
 
-def message(text: str, *, model: str | None = None, quoted_text: str | None = None) -> dict[str, Any]:
+def message(
+    text: str,
+    *,
+    model: str | None = None,
+    quoted_text: str | None = None,
+    attachments: Sequence[str] = (),
+) -> dict[str, Any]:
     """The input of a user message."""
     return {
         "content": [{"type": "input_text", "text": text}],
-        "attachments": [],
+        "attachments": list(attachments),
         "inference_options": {"model": model} if model else {},
         **({"quoted_text": quoted_text} if quoted_text else {}),
     }
@@ -91,6 +99,13 @@ async def _events(response: httpx.Response) -> AsyncIterator[Event]:
         event = json.loads(sse.data)
         check_event(event)
         yield event
+
+
+def check_attachment(attachment: dict[str, Any]) -> dict[str, Any]:
+    """It is one that the reference knows, without nulls."""
+    _ATTACHMENT.validate_python(attachment)
+    _check_no_nulls(attachment)
+    return attachment
 
 
 def check_event(event: Event) -> None:

@@ -53,6 +53,7 @@ def gateway_service(store: Service, model: Service, port: int | None = None, **e
         "OPENAI_API_KEY": "test",
         "MODEL": "script:deltas=12",
         "MODELS": "*",
+        "ATTACHMENTS_URL": "memory:///",
         **environ,
     }
     return Service("bobbin_gateway", port, **settings)

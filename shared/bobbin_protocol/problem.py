@@ -11,6 +11,7 @@ MEDIA_TYPE = "application/problem+json"
 ProblemCode = Literal[
     "invalid_request",  # 400, 422: the request itself is wrong; `field` names what
     "unauthorized",  # 401
+    "forbidden",  # 403: a signed URL that is not ours, or has expired
     "not_found",  # 404: absent, or another owner's: the two look the same
     "method_not_allowed",  # 405
     "conflict",  # 409: an id is taken, or a turn has already ended otherwise

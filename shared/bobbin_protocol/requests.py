@@ -145,7 +145,8 @@ class AttachmentCreateParams(Wire):
     name: FileName
     size: Annotated[int, Meta(ge=0)]
     """In bytes."""
-    mime_type: MimeType
+    mime_type: Annotated[str, Meta(max_length=255, pattern=r"^[\x20-\x7e]*\Z")]
+    """Empty where the browser knows none, as for ``.md``."""
 
 
 class AttachmentsCreateReq(BaseReq, tag="attachments.create"):

@@ -14,6 +14,7 @@ from granian.server import Server
 from litestar import Litestar
 
 from bobbin_gateway.app import create_app, load_agent
+from bobbin_gateway.files.blobs import check_url
 from bobbin_gateway.logs import configure_logs
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.tools.mcp.configuration import read_configuration
@@ -35,6 +36,7 @@ def main() -> None:
         if settings.gateway_agent:
             load_agent(settings.gateway_agent)
         read_configuration(settings.mcp_config, os.environ)
+        check_url(settings.attachments_url)
         _check_port(settings.gateway_host, settings.gateway_port)
     except (BrokenSettings, ValueError, OSError) as error:
         sys.exit(f"gateway: {error}")

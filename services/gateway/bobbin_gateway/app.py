@@ -19,9 +19,13 @@ from bobbin_gateway.abilities import Abilities, abilities_of
 from bobbin_gateway.agent import Agent
 from bobbin_gateway.assistant import Assistant
 from bobbin_gateway.auth import authenticator
+from bobbin_gateway.files.attachments import Attachments
+from bobbin_gateway.files.blobs import open_blobs
+from bobbin_gateway.files.sweeping import Sweeper
 from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
 from bobbin_gateway.http.feeds import owner_events, thread_events
+from bobbin_gateway.http.files import ROUTES as FILES
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.http.turns import cancel_turn, turn_events
@@ -48,11 +52,17 @@ def create_app(settings: Settings) -> Litestar:
                 open_store(settings.store_url, settings.store_token, settings.store_timeout_s)
             )
             abilities = await _open_agent(settings, stack)
+            blobs = open_blobs(settings.attachments_url, settings.data_dir)
+            attachments, sweeper = Attachments(store, blobs, settings), Sweeper(store, blobs, settings)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            engine = TurnEngine(abilities=abilities, store=store, settings=settings, tasks=tasks)
+            engine = TurnEngine(
+                abilities=abilities, store=store, settings=settings, tasks=tasks, files_of=attachments.of
+            )
             await engine.lease.renew()
             going = tasks.create_task(_keep_up(engine), name="engine")
             stack.callback(going.cancel)
+            sweeping = tasks.create_task(sweeper.run(), name="sweeper")
+            stack.callback(sweeping.cancel)
             limiting = limit_unacknowledged(settings.gateway_port, settings.send_timeout_s)
             listening = tasks.create_task(limiting, name="listening")
             stack.callback(listening.cancel)
@@ -64,13 +74,15 @@ def create_app(settings: Settings) -> Litestar:
                 abilities=abilities,
                 engine=engine,
                 beginnings=Beginnings(engine, store, settings),
+                attachments=attachments,
+                sweeper=sweeper,
                 authenticator=authenticator(settings),
                 listening=listening,
             )
             yield
 
     return Litestar(
-        [chatkit, turn_events, cancel_turn, owner_events, thread_events, live, ready],
+        [chatkit, turn_events, cancel_turn, owner_events, thread_events, *FILES, live, ready],
         lifespan=[lifespan],
         exception_handlers={Exception: problem_response},
         cors_config=_cors(settings),
@@ -96,7 +108,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "PUT"],
         allow_headers=["*"],
         allow_credentials=True,
         expose_headers=["ChatKit-Turn-Id", "Retry-After"],

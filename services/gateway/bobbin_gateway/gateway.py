@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from bobbin_gateway.abilities import Abilities
 from bobbin_gateway.auth import Authenticator, HttpRequest
+from bobbin_gateway.files.attachments import Attachments
+from bobbin_gateway.files.sweeping import Sweeper
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
 from bobbin_gateway.turns.beginning import Beginnings
@@ -23,6 +25,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     abilities: Abilities
     engine: TurnEngine
     beginnings: Beginnings
+    attachments: Attachments
+    sweeper: Sweeper
     authenticator: Authenticator
     listening: asyncio.Task[None]
     """Done when connections are made as they should be (`bobbin_gateway.listening`)."""

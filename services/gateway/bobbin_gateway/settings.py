@@ -53,6 +53,51 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?\Z",
+            description="Where clients reach the gateway (`https://chat.example.org`), for URLs of files; "
+            "empty: as each request names it",
+        ),
+    ] = ""
+    data_dir: Annotated[str, Meta(min_length=1, description="Folder of the attachments' folder")] = ".data"
+    attachments_url: Annotated[
+        str,
+        Meta(
+            description="Where the bytes of attachments are kept, for all gateways: `file:///folder`, "
+            "`s3://bucket/prefix`, `gs://`, `az://` (credentials as their own tools read them); empty: "
+            "`attachments` in `DATA_DIR`"
+        ),
+    ] = ""
+    attachment_max_bytes: Annotated[
+        int, Meta(ge=0, le=1 << 30, description="Largest attachment, bytes (0: none are taken)")
+    ] = 20_971_520
+    attachment_types: Annotated[
+        str, Meta(description="MIME types of attachments that are taken (comma separated; `image/*`)")
+    ] = (
+        "image/png,image/jpeg,image/gif,image/webp,application/pdf,text/*,application/json,"
+        "application/msword,application/vnd.ms-excel,application/vnd.ms-powerpoint,"
+        "application/vnd.openxmlformats-officedocument.*,application/vnd.oasis.opendocument.*"
+    )
+    attachment_keep_s: Annotated[
+        float, Meta(gt=0, le=31_536_000, description="How long an attachment may wait for its message, s")
+    ] = 86_400.0
+    attachment_sweep_s: Annotated[
+        float, Meta(gt=0, le=3600, description="How often a gateway looks for blobs to remove, s")
+    ] = 60.0
+    files_secret: Annotated[
+        str,
+        Meta(
+            description="Secret that URLs of files are signed with, 16 characters or more; empty: derived "
+            "from `STORE_TOKEN`. Another one makes the previews of old images fail"
+        ),
+    ] = ""
+    upload_url_s: Annotated[
+        float, Meta(gt=0, le=1800, description="How long an upload may begin after its announcement, s")
+    ] = 900.0
+    upload_timeout_s: Annotated[float, Meta(gt=0, le=1800, description="Longest upload, s")] = 600.0
+
     gateway_agent: Annotated[
         str, Meta(description="An agent of your own, `package.module:object`; empty: the built-in one")
     ] = ""
@@ -85,6 +130,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     title_model: Annotated[
         str, Meta(description="Model that names threads; empty: the first words name them")
     ] = ""
+    transcribe_model: Annotated[
+        str, Meta(description="Model that writes down what users say; `off`: there is no dictation")
+    ] = "gpt-4o-mini-transcribe"
     instructions: Annotated[str, Meta(description="System instructions of the built-in agent")] = (
         "You are a helpful assistant. Answer in Markdown."
     )
@@ -206,6 +254,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             mistakes.append("AUTH=jwt needs either JWT_SECRET or JWT_JWKS_URL")
         if self.jwt_secret and len(self.jwt_secret.encode()) < _HS256_BYTES:
             mistakes.append(f"JWT_SECRET is shorter than {_HS256_BYTES} bytes")
+        if self.files_secret and len(self.files_secret) < _SECRET_LENGTH:
+            mistakes.append(f"FILES_SECRET is shorter than {_SECRET_LENGTH} characters")
         if self.background and self.model_api == "chat":
             mistakes.append(
                 "BACKGROUND=1 is refused with MODEL_API=chat: Chat Completions has no background mode. "
@@ -230,6 +280,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(self.model_tools, type=list[dict[str, Any]]) if self.model_tools else []
 
     @property
+    def own_url(self) -> str:
+        """Where clients reach the gateway, as far as it knows without having been asked."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.gateway_host, self.gateway_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
+
+    @property
     def offered_models(self) -> frozenset[str]:
         """What a client may ask for by name."""
         return frozenset(names(self.models))
@@ -243,6 +301,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return not {name, "*"}.isdisjoint(names(self.tool_choices))
 
 
+_SECRET_LENGTH = 16
 _HS256_BYTES = 32
 """RFC 7518, section 3.2: a key as long as the hash, or longer."""
 

@@ -11,10 +11,12 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from bobbin_protocol.attachments import Attachment
 from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
+from bobbin_protocol.store.blobs import BlobsToRemove, SweepBlobs
 from bobbin_protocol.store.feedback import NewFeedback
 from bobbin_protocol.store.gateways import ClaimedTurns, ClaimTurns, LeaseRenewed, RenewLease
 from bobbin_protocol.store.journal import JournalWritten, WriteJournal
@@ -156,9 +158,26 @@ class Store:
         """Remember an opinion on items."""
         await self._call(_NOTHING, owner_id, "POST", _path("threads", thread_id, "feedback"), feedback)
 
+    async def create_attachment(self, owner_id: str, attachment: Attachment) -> Attachment:
+        """Remember an attachment."""
+        return await self._call(_ATTACHMENT, owner_id, "POST", "/v1/attachments", attachment)
+
+    async def get_attachment(self, owner_id: str, attachment_id: str) -> Attachment:
+        """What is known of an attachment."""
+        return await self._call(_ATTACHMENT, owner_id, "GET", _path("attachments", attachment_id))
+
+    async def complete_attachment(self, owner_id: str, attachment_id: str) -> Attachment:
+        """Note that an attachment's bytes have come; safe to repeat."""
+        path = _path("attachments", attachment_id, "complete")
+        return await self._call(_ATTACHMENT, owner_id, "POST", path)
+
     async def delete_attachment(self, owner_id: str, attachment_id: str) -> None:
         """Forget an attachment."""
         await self._call(_NOTHING, owner_id, "DELETE", _path("attachments", attachment_id))
+
+    async def sweep_blobs(self, wanted: SweepBlobs) -> BlobsToRemove:
+        """Confirm which blobs are gone, and learn which are to go."""
+        return await self._call(_BLOBS, None, "POST", "/v1/blobs/sweep", wanted)
 
     async def is_ready(self) -> bool:
         """Whether the store says that it can serve."""
@@ -283,5 +302,7 @@ _THREADS = msgspec.msgpack.Decoder(Page[ThreadMetadata])
 _THREAD = msgspec.msgpack.Decoder(ThreadMetadata)
 _ITEMS = msgspec.msgpack.Decoder(ItemPage)
 _ITEM = msgspec.msgpack.Decoder(StoredItem)
+_ATTACHMENT = msgspec.msgpack.Decoder(cast("type[Attachment]", Attachment))
+_BLOBS = msgspec.msgpack.Decoder(BlobsToRemove)
 _NIL = b"\xc0"
 _NOTHING = msgspec.msgpack.Decoder(Any)

@@ -14,7 +14,18 @@ from litestar.openapi.spec import Components, SecurityScheme
 from bobbin_store.database import open_database
 from bobbin_store.errors import StoreError
 from bobbin_store.expiry import expiring
-from bobbin_store.http import attachments, feedback, gateways, health, items, owners, threads, turns, watch
+from bobbin_store.http import (
+    attachments,
+    blobs,
+    feedback,
+    gateways,
+    health,
+    items,
+    owners,
+    threads,
+    turns,
+    watch,
+)
 from bobbin_store.http.exchange import require_token
 from bobbin_store.problems import on_bug, on_http_error, on_store_error
 from bobbin_store.settings import Settings
@@ -42,6 +53,7 @@ def create_app(settings: Settings) -> Litestar:
             *owners.ROUTES,
             *gateways.ROUTES,
             *watch.ROUTES,
+            *blobs.ROUTES,
         ],
     )
     return Litestar(

@@ -10,7 +10,7 @@ from bobbin_protocol.attachments import Attachment
 from bobbin_protocol.ids import Id
 from bobbin_protocol.wire import encode_json
 from bobbin_store.database import Database, Row, Session
-from bobbin_store.errors import InvalidRequest, NotFound
+from bobbin_store.errors import Conflict, InvalidRequest, NotFound
 
 decode_attachment = msgspec.json.Decoder[Attachment](Attachment).decode
 
@@ -80,7 +80,30 @@ async def get(database: Database, owner: str, attachment_id: str) -> Attachment:
     return attachment_of(row)
 
 
-# Remove one attachment's entry.
+# One attachment, kept from other writers until the transaction ends.
+LOCK = "SELECT thread_id, data FROM attachments WHERE owner_id = $1 AND id = $2 FOR NO KEY UPDATE"
+
+# Its bytes have come.
+COMPLETE = "UPDATE attachments SET data = $3, touched_at = now() WHERE owner_id = $1 AND id = $2"
+
+
+async def complete(database: Database, owner: str, attachment_id: str) -> Attachment:
+    """Note that an attachment's bytes have come: it needs no upload any more. Safe to repeat.
+
+    Raises:
+        NotFound: There is no such attachment (any more).
+    """
+    async with database.transaction(owner) as session:
+        row = await session.fetchrow(LOCK, owner, attachment_id)
+        if row is None:
+            raise not_found()
+        attachment = attachment_of(row)
+        attachment.upload_descriptor = None
+        await session.execute(COMPLETE, owner, attachment_id, encode_json(attachment))
+    return attachment
+
+
+# Remove one attachment's entry; a trigger puts its blob on the list of those to remove.
 DELETE = "DELETE FROM attachments WHERE owner_id = $1 AND id = $2 RETURNING id"
 
 
@@ -95,22 +118,36 @@ async def delete(database: Database, owner: str, attachment_id: str) -> None:
             raise not_found()
 
 
-# Several attachments.
-FIND = "SELECT id, thread_id, data FROM attachments WHERE owner_id = $1 AND id = ANY ($2::text[])"
+# Several attachments. Those that were about to be forgotten have time again, to get their message.
+FIND = """
+UPDATE attachments SET touched_at = now() WHERE owner_id = $1 AND id = ANY ($2::text[])
+RETURNING id, thread_id, data
+"""
 
 
-async def find(session: Session, owner: str, attachment_ids: Sequence[str]) -> list[Attachment]:
-    """Give the attachments in this order.
+async def find(
+    session: Session, owner: str, attachment_ids: Sequence[str], thread_id: str
+) -> list[Attachment]:
+    """Give the attachments for a message of a thread, in this order, as that thread's.
 
     Raises:
         NotFound: One is not there.
+        InvalidRequest: The bytes of one have not come.
+        Conflict: One has been sent in another thread, and goes with that.
     """
     rows = await session.fetch(FIND, owner, attachment_ids)
     found = {row["id"]: attachment_of(row) for row in rows}
-    missing = next((wanted for wanted in attachment_ids if wanted not in found), None)
-    if missing is not None:
-        raise NotFound(f"There is no attachment {missing}", field="$.input.attachment_ids")
-    return [found[wanted] for wanted in attachment_ids]
+    for wanted in attachment_ids:
+        attachment = found.get(wanted)
+        if attachment is None:
+            raise NotFound(f"There is no attachment {wanted}", field="$.input.attachment_ids")
+        if attachment.upload_descriptor is not None:
+            raise InvalidRequest(
+                f"The file {attachment.name!r} has not been uploaded", field="$.input.attachment_ids"
+            )
+        if attachment.thread_id not in {None, thread_id}:
+            raise Conflict(f"The file {attachment.name!r} belongs to another conversation: attach it again")
+    return [msgspec.structs.replace(found[wanted], thread_id=thread_id) for wanted in attachment_ids]
 
 
 def attachment_of(row: Row) -> Attachment:

@@ -39,6 +39,21 @@ async def test_put_replaces_an_attachment_which_stays_with_its_thread(store: Sto
     assert await store.get("/attachments/a1") == replaced
 
 
+async def test_an_attachment_whose_bytes_have_come_needs_no_upload_any_more(store: Store) -> None:
+    await store.post("/attachments", IMAGE)
+    complete = {key: value for key, value in IMAGE.items() if key != "upload_descriptor"}
+    for _ in range(2):
+        assert await store.post("/attachments/a1/complete", None) == complete
+    assert await store.get("/attachments/a1") == complete
+
+
+async def test_a_deleted_attachment_is_not_completed(store: Store) -> None:
+    await store.post("/attachments", IMAGE)
+    await store.delete("/attachments/a1")
+    assert (await store.call("POST", "/attachments/a1/complete")).status == 404
+    assert (await store.call("GET", "/attachments/a1")).status == 404
+
+
 async def test_a_deleted_attachment_is_gone(store: Store) -> None:
     await store.post("/attachments", IMAGE)
     await store.delete("/attachments/a1")
@@ -64,6 +79,7 @@ async def test_an_owner_never_reaches_attachments_of_another(store: Store) -> No
     bob = store.of("bob")
     assert (await bob.call("GET", "/attachments/a1")).status == 404
     assert (await bob.call("DELETE", "/attachments/a1")).status == 404
+    assert (await bob.call("POST", "/attachments/a1/complete")).status == 404
     await bob.put("/attachments/a1", file_attachment("a1"))
     assert await store.get("/attachments/a1") == IMAGE
 

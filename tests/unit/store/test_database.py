@@ -15,6 +15,7 @@ import pytest
 
 from bobbin_store import (
     attachments,
+    blobs,
     changes,
     claims,
     database,
@@ -37,8 +38,8 @@ from tests.unit.store.conftest import TOKEN, Store, running_app
 
 TURNS = [begin, retry, follow_up, join, early, finish, cancel, record, result]
 RUNNING = [gateways, claims, journal, changes, watch, expiry]
-MODULES = [threads, items, *TURNS, *RUNNING, attachments, feedback, owners, database, migrate]
-TABLES = ["threads", "items", "turns", "attachments", "feedback", "journal", "changes"]
+MODULES = [threads, items, *TURNS, *RUNNING, attachments, blobs, feedback, owners, database, migrate]
+TABLES = ["threads", "items", "turns", "attachments", "feedback", "journal", "changes", "removed_blobs"]
 
 
 def statements(module: ModuleType) -> dict[str, str]:
@@ -105,6 +106,8 @@ async def two_owners(postgres: Postgres) -> AsyncIterator[str]:
                 await store.post("/threads/t1/feedback", {"item_ids": ["m1"], "kind": "positive"})
                 attachment = {"type": "file", "id": "f", "name": "n", "mime_type": "x/y"}
                 await store.post("/attachments", attachment)
+                await store.post("/attachments", attachment | {"id": "g"})
+                await store.delete("/attachments/g")
                 chunk = {"first": 1, "last": 1, "data": "ZGF0YTogMQoK"}
                 await store.post("/turns/u1/finish", {"state": "completed", "journal": [chunk]})
         yield dsn
@@ -373,6 +376,9 @@ EXPECTED = [
     (record.GET, {"turns_pkey"}),
     (result.RESULT, {"turns_pkey", "threads_pkey", "items_pkey", "items_by_seq"}),
     (attachments.GET, {"attachments_pkey"}),
+    (attachments.LOCK, {"attachments_pkey"}),
+    (attachments.COMPLETE, {"attachments_pkey"}),
+    (attachments.FIND, {"attachments_pkey"}),
 ]
 
 
@@ -492,6 +498,10 @@ EXPECTED_FOR_MANY = [
     (watch.PROGRESS, {"turns_pkey": 2} | dict.fromkeys(JOURNAL, 3)),
     (changes.NEXT, CHANGES),
     (changes.RUNNING, {"turns_one_running": 1}),
+    (blobs.FORGET_UNSENT, {"attachments_unsent": 1, "attachments_pkey": 2}),
+    (blobs.TAKE_DUE, {"removed_blobs_by_due": 1, "removed_blobs_pkey": 2}),
+    (blobs.FORGET_GONE, {"removed_blobs_pkey": 2}),
+    (blobs.POSTPONE, {"removed_blobs_pkey": 2}),
 ]
 
 
@@ -518,6 +528,18 @@ async def fill_leases(connection: Any) -> None:
         """
         INSERT INTO changes (slot, owner_id, thread_id, turn_id)
         SELECT n % 3, owner_id, thread_id, id FROM turns, generate_series(1, 10) AS n
+        """
+    )
+    await connection.execute(
+        """
+        INSERT INTO attachments (owner_id, id, thread_id, data)
+        SELECT owner_id, id || n, CASE WHEN n > 1 THEN thread_id END, '{}'
+        FROM turns, generate_series(1, 10) AS n
+        """
+    )
+    await connection.execute(
+        """
+        INSERT INTO removed_blobs (owner_id, attachment_id) SELECT owner_id, 'x' || id FROM attachments
         """
     )
     await connection.execute("ANALYZE")

@@ -107,8 +107,7 @@ class RunOutput:
 
     def _note_call(self, place: int, call_id: str) -> None:
         """Keep our id of a call, since its output will come with the provider's."""
-        ours = next(call.call_id for call in self.answer.work.calls.open if call.place == place)
-        self._call_ids[call_id] = ours
+        self._call_ids[call_id] = self.answer.work.calls.at(place).call_id
 
     def _end_round(self) -> list[ThreadStreamEvent]:
         self._calls, self._results = self.answer.calls, []

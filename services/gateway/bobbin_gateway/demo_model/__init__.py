@@ -2,6 +2,7 @@
 
 A process of its own (`python -m bobbin_gateway.demo_model`) that shares no code with the rest of the gateway.
 It answers `POST /v1/responses` and `POST /v1/chat/completions` (streamed or whole) and `GET /v1/models`.
+`POST /v1/audio/transcriptions` says what recording it got, see `bobbin_gateway.demo_model.transcription`.
 Responses may be made in the background, see `bobbin_gateway.demo_model.background`.
 What it answers is chosen by the request's `model`, so any number of tests can share one server:
 

@@ -16,6 +16,7 @@ from bobbin_gateway.demo_model.model import DIALECTS, Model
 from bobbin_gateway.demo_model.prompt import decode_request
 from bobbin_gateway.demo_model.received import Outcome, Received, ReceivedRequests
 from bobbin_gateway.demo_model.reply import Ending, Reply
+from bobbin_gateway.demo_model.transcription import BadForm, read_form, transcribed
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -42,6 +43,8 @@ class App:
                 await self._answer(path, scope, body, receive, send)
             case method, path if found := _RESPONSE.fullmatch(path):
                 await self._about(method, *found.groups(), scope=scope, receive=receive, send=send)
+            case "POST", "/v1/audio/transcriptions":
+                await self._transcribe(scope, body, send)
             case "GET", "/v1/models":
                 await _send_whole(_models(self._model.names()), send)
             case "GET" | "DELETE" as method, "/requests" if self._received is not None:
@@ -76,6 +79,15 @@ class App:
             finally:
                 self._running -= 1
         _close(received, outcome)
+
+    async def _transcribe(self, scope: Scope, body: bytes, send: Send) -> None:
+        try:
+            form = read_form(body, _header(scope, b"content-type"))
+        except BadForm as error:
+            await _send_whole(reply.error(400, f"Bad form: {error}"), send)
+            return
+        received = self._note(scope, msgspec.json.encode(form))
+        _close(received, await _send_whole(transcribed(form), send))
 
     async def _about(
         self, method: str, response_id: str, action: str | None, *, scope: Scope, receive: Receive, send: Send

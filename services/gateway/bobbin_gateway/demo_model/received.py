@@ -26,7 +26,7 @@ class Received(msgspec.Struct):
     """With the query, if there is one."""
     authorization: str
     body: msgspec.Raw
-    """The JSON that was sent; null without a body."""
+    """The JSON that was sent; null without a body; of a recording, what it was (`transcription.Form`)."""
     outcome: Outcome = "open"
     """How the response ended: all was sent (read or not), we cut it, or the client left while we waited: then
     its answer is no longer made, unless it is made in the background."""

@@ -48,7 +48,15 @@ async def sync_action(
         raise InvalidRequest("This server handles no actions of this kind", "type")
     thread = (await gateway.store.get_thread(owner_id, params.thread_id)).thread
     sender = await _sender(gateway, owner_id, params)
-    turn = Turn(id=new_id("turn"), owner_id=owner_id, thread=thread, history=[], message=None, locale=locale)
+    turn = Turn(
+        id=new_id("turn"),
+        owner_id=owner_id,
+        thread=thread,
+        history=[],
+        message=None,
+        locale=locale,
+        files=gateway.attachments.of(owner_id, thread.id),
+    )
     before = msgspec.convert(msgspec.to_builtins(thread), ThreadMetadata)  # the agent may change it in place
     async with _in_good_time(gateway.settings.turn_timeout_s):
         response = await agent.on_sync_action(turn, params.action, sender)

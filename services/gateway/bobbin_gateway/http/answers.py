@@ -7,13 +7,13 @@ from typing import assert_never
 from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http import agent_calls
 from bobbin_gateway.turns.standing import Standing, StandingItems
+from bobbin_protocol.attachments import without_metadata
 from bobbin_protocol.items import StoredItem, for_client
 from bobbin_protocol.pages import Page
 from bobbin_protocol.requests import (
     AttachmentsCreateReq,
     AttachmentsDeleteReq,
     InputTranscribeReq,
-    InvalidRequest,
     ItemsFeedbackReq,
     ItemsListParams,
     ItemsListReq,
@@ -37,8 +37,10 @@ class _ThreadAnswer(ThreadMetadata):
     items: Page[StoredItem]
 
 
-async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq, *, locale: str | None) -> bytes:
-    """The answer's body.
+async def answer(
+    gateway: Gateway, owner_id: str, request: NonStreamingReq, *, locale: str | None, base_url: str
+) -> bytes:
+    """The answer's body; `base_url` is where the client reaches us.
 
     Raises:
         InvalidRequest: This server has no such ability, or the request cannot be meant.
@@ -67,15 +69,18 @@ async def answer(gateway: Gateway, owner_id: str, request: NonStreamingReq, *, l
             await gateway.engine.interrupt_thread(owner_id, params.thread_id)
             await store.delete_thread(owner_id, params.thread_id)
             gateway.engine.watcher.hurry(owner_id)
+            gateway.sweeper.hurry()
             return _EMPTY
         case ItemsFeedbackReq(params=params):
             await agent_calls.note_feedback(gateway, owner_id, params)
             return _EMPTY
         case AttachmentsDeleteReq(params=params):
             await store.delete_attachment(owner_id, params.attachment_id)
+            gateway.sweeper.hurry()
             return _EMPTY
-        case AttachmentsCreateReq():
-            raise InvalidRequest("This server takes no attachments")
+        case AttachmentsCreateReq(params=params):
+            created = await gateway.attachments.create(owner_id, params, base_url)
+            return encode_json(without_metadata(created))
         case InputTranscribeReq(params=params):
             return encode_json(await agent_calls.transcribe(gateway, owner_id, params))
         case ThreadsSyncCustomActionReq(params=params):

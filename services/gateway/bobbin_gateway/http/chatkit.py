@@ -15,6 +15,7 @@ from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.answers import answer
 from bobbin_gateway.http.event_stream import ErrorStream, LaterStream, TurnStream
+from bobbin_gateway.http.files import base_url_of
 from bobbin_gateway.http.turn_inputs import asked_of_turn
 from bobbin_gateway.store import StoreRefused
 from bobbin_gateway.turns.beginning import NotYet
@@ -36,7 +37,9 @@ async def chatkit(request: HttpRequest) -> ASGIApp:
     decoded = decode_request(body)
     if isinstance(decoded, StreamingReq):
         return await _stream(gateway, owner_id, decoded, body, request)
-    document = await answer(gateway, owner_id, decoded, locale=_locale(request))
+    document = await answer(
+        gateway, owner_id, decoded, locale=_locale(request), base_url=base_url_of(request)
+    )
     return ASGIResponse(body=document, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

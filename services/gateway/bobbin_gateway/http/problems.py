@@ -8,6 +8,11 @@ from litestar.exceptions import HTTPException
 
 from bobbin_gateway.agent import AgentError
 from bobbin_gateway.auth import HttpRequest, KeysUnavailable, Unauthorized
+from bobbin_gateway.files.attachments import AlreadyUploaded
+from bobbin_gateway.files.blobs import BlobMissing, BlobsUnavailable
+from bobbin_gateway.files.sniffing import WrongType
+from bobbin_gateway.files.uploads import TooLarge, WrongSize
+from bobbin_gateway.files.urls import BadUrl
 from bobbin_gateway.store import StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import UNAVAILABLE, Draining
 from bobbin_protocol.problem import MEDIA_TYPE, Problem, ProblemCode
@@ -32,6 +37,10 @@ def problem_of(error: Exception) -> Problem:
             return _problem(503, "Unavailable", "unavailable", "Sign-in cannot be checked right now")
         case AgentError():
             return _problem(422, "Agent failed", "agent_failed", error.message)
+        case BadUrl() | AlreadyUploaded() | TooLarge() | WrongSize() | WrongType() | BlobMissing():
+            return _file_problem(error)
+        case BlobsUnavailable():
+            return _problem(503, "Unavailable", "unavailable", "Files cannot be reached right now")
         case HTTPException():
             title, code = _HTTP.get(error.status_code, ("Invalid request", "invalid_request"))
             return _problem(error.status_code, title, code, error.detail)
@@ -39,11 +48,30 @@ def problem_of(error: Exception) -> Problem:
             return _problem(500, "Internal error", "internal", "Something went wrong on our side")
 
 
+def _file_problem(
+    error: BadUrl | AlreadyUploaded | TooLarge | WrongSize | WrongType | BlobMissing,
+) -> Problem:
+    """Why a file was not taken, or is not given."""
+    match error:
+        case BadUrl():
+            return _problem(403, "Forbidden", "forbidden", str(error))
+        case AlreadyUploaded():
+            return _problem(409, "Conflict", "conflict", "The file has already been uploaded")
+        case TooLarge():
+            return _problem(413, "Too large", "too_large", str(error))
+        case WrongSize():
+            return _problem(400, "Invalid request", "invalid_request", str(error), field="body")
+        case WrongType():
+            return _problem(415, "Unsupported media type", "unsupported_media_type", str(error))
+        case BlobMissing():
+            return _problem(404, "Not found", "not_found", "There is no such file")
+
+
 def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     problem = problem_of(error)
     if problem.status >= _SERVER_FAULT:
-        expected = isinstance(error, StoreUnavailable | KeysUnavailable | Draining)
+        expected = isinstance(error, StoreUnavailable | BlobsUnavailable | KeysUnavailable | Draining)
         log.error(
             "request failed", path=request.url.path, reason=str(error), exc_info=None if expected else error
         )

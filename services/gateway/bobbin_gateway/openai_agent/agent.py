@@ -28,6 +28,7 @@ from bobbin_gateway.openai_agent.prompt import Message, Prompt
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_gateway.openai_agent.resumable import ResumableReader
 from bobbin_gateway.openai_agent.stream import ModelStream
+from bobbin_gateway.openai_agent.transcription import transcribe
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.titles import MAX_TITLE
 from bobbin_gateway.tools.running import Limits
@@ -36,6 +37,7 @@ from bobbin_gateway.tools.toolbox import Toolbox, ToolSource, shown_title, specs
 from bobbin_protocol.actions import Action
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem, WidgetItem
+from bobbin_protocol.requests import AudioInput
 from bobbin_protocol.responses import SyncCustomActionResponse
 
 Tools: TypeAlias = Mapping[str, Tool | ClientTool]
@@ -140,7 +142,7 @@ class OpenAIAgent:
         tools = self._toolbox.tools()
         reader = reader_at(turn, said, checkpoint, partial(shown_title, tools))
         turn.checkpoint = checkpoint
-        async with aclosing(self._background.resume(turn, reader)) as events:
+        async with aclosing(_whole(self._background.resume(turn, reader), turn, reader.answer)) as events:
             async for event in events:
                 yield event
         # The history stayed with the process that died; but the provider knows it.
@@ -185,12 +187,15 @@ class OpenAIAgent:
                     await drain(chunks)
                 for event in stream.finish():
                     acting.note([event])
-                    yield event
+                    [last] = await published([event], files)
+                    yield last
                 async with aclosing(acting.run(answer, asked)) as events:
                     async for event in events:
                         yield event
                 asked = acting.next
         except failures.TRANSPORT_ERRORS as error:
+            for event in await published(answer.break_off(), files):
+                yield event
             raise failures.from_exception(error) from error
         finally:
             turn.usage = answer.usage
@@ -212,13 +217,11 @@ class OpenAIAgent:
         while True:
             if asked:
                 reader = ResumableReader(answer)
-                async with aclosing(
-                    self._background.respond(turn, reader, partial(self._post, prompt))
-                ) as events:
+                said = self._background.respond(turn, reader, partial(self._post, prompt))
+                async with aclosing(_whole(said, turn, answer)) as events:
                     async for event in events:
                         acting.note([event])
-                        [shown] = await published([event], turn.files) if answer.has_images else [event]
-                        yield shown
+                        yield event
             async with aclosing(acting.run(answer, prompt)) as events:
                 async for event in events:
                     turn.checkpoint = acting_checkpoint()
@@ -254,6 +257,15 @@ class OpenAIAgent:
         if self._assistant.on_sync_action is None:
             raise AgentError("This assistant handles no actions.", allow_retry=False)
         return await self._assistant.on_sync_action(turn, action, sender)
+
+    async def transcribe(self, owner_id: str, audio: AudioInput) -> str:
+        """What is said in a recording, by ``TRANSCRIBE_MODEL``.
+
+        Raises:
+            AgentError: It cannot be transcribed.
+        """
+        del owner_id
+        return await transcribe(self._client, self._settings.transcribe_model, audio)
 
     async def title(self, turn: Turn) -> str | None:
         """A title of one line for the thread, from its first message; None without a title model or words.
@@ -293,6 +305,21 @@ class OpenAIAgent:
     async def _send(self, prompt: Prompt) -> httpx2.Response:
         body = self._dialect.request(prompt)
         return await self._client.open_stream(self._dialect.path, body)
+
+
+async def _whole(
+    said: AsyncGenerator[ThreadStreamEvent], turn: Turn, answer: Answer
+) -> AsyncGenerator[ThreadStreamEvent]:
+    """What is said, with images where they can be kept; if it breaks off, with nothing left open."""
+    try:
+        async with aclosing(said):
+            async for event in said:
+                [shown] = await published([event], turn.files)
+                yield shown
+    except AgentError:
+        for event in await published(answer.break_off(), turn.files):
+            yield event
+        raise
 
 
 async def _with_files(prompt: Prompt, files: Files | None) -> Prompt:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
+from bobbin_gateway.markdown import fenced, unfenced
 from bobbin_gateway.openai_agent.citations import fields_of, file_source, items_of, text_of, url_source
 from bobbin_gateway.openai_agent.images import image_url
-from bobbin_gateway.openai_agent.markdown import fenced, unfenced
 from bobbin_protocol.sources import FileSource, URLSource
 from bobbin_protocol.tasks import CustomTask, FileTask, SearchTask, Task
 from bobbin_protocol.wire import encode_json

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bobbin_gateway.agent import Turn
+from bobbin_gateway.markdown import as_text
 from bobbin_gateway.steps import Steps
 from bobbin_gateway.tools.context import ToolContext
 from bobbin_gateway.tools.tool import ClientTool, Tool, ToolCall, ToolError, ToolResult
@@ -107,7 +108,7 @@ class RunningCalls:
     def _ended(self, call: ToolCall, result: ToolResult) -> CustomTask:
         """The step of a call that is over; one that failed has no tick, and says why."""
         if result.failed:
-            return replace(self._task(call, result.output), status_indicator="none", icon="info")
+            return replace(self._task(call, as_text(result.output)), status_indicator="none", icon="info")
         before = self._steps.task(call.call_id)
         said = before.content if isinstance(before, CustomTask) else None
         return replace(self._task(call, said), status_indicator="complete")

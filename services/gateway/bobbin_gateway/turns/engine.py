@@ -18,7 +18,7 @@ from math import inf
 import structlog
 
 from bobbin_gateway.abilities import Abilities
-from bobbin_gateway.agent import ContinuingAgent, Turn
+from bobbin_gateway.agent import ContinuingAgent, Files, Turn
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.store import Store
 from bobbin_gateway.turns import outcome
@@ -59,11 +59,14 @@ class TurnEngine:
         store: Store,
         settings: Settings,
         tasks: asyncio.TaskGroup,
+        files_of: Callable[[str, str], Files | None] = lambda _owner_id, _thread_id: None,
     ) -> None:
         self._abilities = abilities
         self._store = store
         self._settings = settings
         self._tasks = tasks
+        self._files_of = files_of
+        """An owner's files, and a place for those that are made in a thread."""
         self.turns = RunningTurns()
         self.journal = Journal(store, self.turns, settings)
         self.lease = Lease(store, self.turns, settings)
@@ -132,6 +135,7 @@ class TurnEngine:
         self._launch(running, answering)
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
+        turn.files = self._files_of(turn.owner_id, turn.thread.id)
         tail = Tail(turn, gateway_id, self.journal)
         return RunningTurn(turn, tail, self._settings.max_output_bytes, self._desertion.lost)
 

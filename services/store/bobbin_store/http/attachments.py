@@ -30,10 +30,18 @@ async def get_attachment(request: AnyRequest, owner: Owner, attachment_id: PathI
     return answer(request, await attachments.get(database_of(request), owner, attachment_id))
 
 
+@post("/attachments/{attachment_id:str}/complete", status_code=200)
+async def complete_attachment(
+    request: AnyRequest, owner: Owner, attachment_id: PathId
+) -> Response[Attachment]:
+    """Note that a file's bytes have come."""
+    return answer(request, await attachments.complete(database_of(request), owner, attachment_id))
+
+
 @delete("/attachments/{attachment_id:str}")
 async def delete_attachment(request: AnyRequest, owner: Owner, attachment_id: PathId) -> None:
     """Forget a file."""
     await attachments.delete(database_of(request), owner, attachment_id)
 
 
-ROUTES = [create_attachment, put_attachment, get_attachment, delete_attachment]
+ROUTES = [create_attachment, put_attachment, get_attachment, complete_attachment, delete_attachment]

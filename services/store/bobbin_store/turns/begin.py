@@ -208,7 +208,7 @@ async def _complete(
             "The message says that it is in another thread", field="$.input.message.thread_id"
         )
     if attachment_ids:
-        message.attachments = await attachments.find(session, owner, attachment_ids)
+        message.attachments = await attachments.find(session, owner, attachment_ids, wanted.thread_id)
 
 
 async def _create(

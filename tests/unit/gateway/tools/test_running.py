@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bobbin_gateway.agent import Turn
+from bobbin_gateway.markdown import as_text
 from bobbin_gateway.steps import Steps
 from bobbin_gateway.tools.context import ToolContext
 from bobbin_gateway.tools.function import FunctionTool, tool
@@ -165,7 +166,7 @@ async def test_a_tool_that_cannot_is_told_to_the_model_and_shown_and_harms_no_ot
     assert (fine.output, fine.failed) == ("2", False)
     wrong, right = one.steps
     assert isinstance(wrong, CustomTask)
-    assert (wrong.status_indicator, wrong.content) == ("none", failed.output)
+    assert (wrong.status_indicator, wrong.content) == ("none", as_text(failed.output))
     assert right.status_indicator == "complete"
 
 

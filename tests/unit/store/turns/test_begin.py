@@ -301,7 +301,42 @@ async def test_a_message_carries_its_attachments_and_the_thread_has_them_now(sto
     await store.post("/attachments", file_attachment("c"))
     begun = await store.post("/turns", begin("u2", "t1", "add_user_message", attachment_ids=["c"]))
     assert begun["message"]["attachments"][0]["id"] == "c"
+    assert begun["message"]["attachments"][0]["thread_id"] == "t1"
     assert (await store.get("/attachments/c"))["thread_id"] == "t1"
+
+
+@pytest.mark.parametrize("kind", ["create_thread", "add_user_message"])
+async def test_a_message_waits_for_the_bytes_of_its_attachments(store: Store, kind: str) -> None:
+    if kind == "add_user_message":
+        await store.thread("t1")
+    upload = {"url": "https://example.org/up", "method": "PUT", "headers": {}}
+    await store.post("/attachments", file_attachment("a", upload_descriptor=upload))
+    answer = await store.call("POST", "/turns", begin("u1", "t1", kind, attachment_ids=["a"]))
+    assert (answer.status, answer.body["field"]) == (400, "$.input.attachment_ids")
+    assert "a.txt" in answer.body["detail"]
+    await store.post("/attachments/a/complete", None)
+    begun = await store.post("/turns", begin("u1", "t1", kind, attachment_ids=["a"]))
+    assert begun["message"]["attachments"] == [file_attachment("a", thread_id="t1")]
+
+
+@pytest.mark.parametrize("kind", ["create_thread", "add_user_message"])
+async def test_an_attachment_is_sent_in_one_thread_only(store: Store, kind: str) -> None:
+    await store.post("/attachments", file_attachment("a"))
+    await store.post("/turns", begin("u1", "t1", attachment_ids=["a"]))
+    if kind == "add_user_message":
+        await store.thread("t2")
+    answer = await store.call("POST", "/turns", begin("u2", "t2", kind, attachment_ids=["a"]))
+    assert (answer.status, answer.body["code"]) == (409, "conflict")
+    assert "a.txt" in answer.body["detail"]
+
+
+async def test_a_request_with_an_attachment_that_comes_again_joins_its_turn(store: Store) -> None:
+    """It names another thread then, since its own was made by the one that came before."""
+    await store.post("/attachments", file_attachment("a"))
+    key: dict[str, Any] = {"idempotency_key": "k", "attachment_ids": ["a"]}
+    await store.post("/turns", begin("u1", "t1", **key))
+    joined = await store.post("/turns", begin("u2", "t2", **key))
+    assert (joined["type"], joined["turn_id"], joined["thread_id"]) == ("joined", "u1", "t1")
 
 
 @pytest.mark.parametrize("kind", ["create_thread", "add_user_message"])

@@ -39,8 +39,3 @@ def one_line(text: str, limit: int) -> str:
     """The text's printable characters as one line; neither controls nor marks that turn text around."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * limit]).split())
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
-
-
-def markdown_text(text: str) -> str:
-    """The text so that it is shown as it stands where Markdown is expected: no link, image or HTML in it."""
-    return re.sub(r"([\\`*_~\[\]<>&!#|$])", r"\\\1", text)

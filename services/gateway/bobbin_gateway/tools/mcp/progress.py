@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from bobbin_gateway.markdown import as_text
 from bobbin_gateway.tools.context import ToolContext
-from bobbin_gateway.tools.mcp.names import markdown_text, one_line
+from bobbin_gateway.tools.mcp.names import one_line
 
 MAX_STEP = 200
 PAUSE_S = 0.1
@@ -59,7 +60,7 @@ async def shown_progress(context: ToolContext) -> AsyncGenerator[OnProgress]:
 def _state(progress: float, total: float | None, message: str | None) -> str:
     """Markdown: the message, and how much is done if that is known."""
     share = f"{progress / total:.0%}" if total and 0 <= progress <= total else ""
-    words = markdown_text(one_line(message or "", MAX_STEP))
+    words = as_text(one_line(message or "", MAX_STEP))
     if words and share:
         return f"{words} ({share})"
     return words or share or f"{progress:g}"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bobbin_gateway.tools.mcp.names import MAX_PREFIX, markdown_text, one_line, server_prefix, tool_name
+from bobbin_gateway.markdown import as_text
+from bobbin_gateway.tools.mcp.names import MAX_PREFIX, one_line, server_prefix, tool_name
 
 PREFIXES = st.text(min_size=1, max_size=MAX_PREFIX).map(server_prefix).filter(bool)
 
@@ -68,4 +69,4 @@ def test_lines_are_clean(text: str, line: str) -> None:
 
 
 def test_words_of_a_server_are_no_markdown() -> None:
-    assert markdown_text("![x](http://evil) <b>`*a*`</b>") == r"\!\[x\](http://evil) \<b\>\`\*a\*\`\</b\>"
+    assert as_text("![x](http://evil) <b>`*a*`</b>") == r"\!\[x\](http://evil) \<b\>\`\*a\*\`\</b\>"

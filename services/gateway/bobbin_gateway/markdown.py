@@ -1,4 +1,4 @@
-"""Text that others wrote, as a block of Markdown that it cannot get out of."""
+"""Text that others wrote, where Markdown is expected: it must not become more than it is."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def fenced(text: str, language: str = "") -> str:
 def unfenced(block: str) -> str:
     """The text of one such block."""
     return block[block.index("\n") + 1 : block.rindex("\n")]
+
+
+def as_text(text: str) -> str:
+    """The text so that it is shown as it stands where Markdown is expected: no link, image or HTML in it."""
+    return re.sub(r"([\\`*_~\[\]<>&!#|$])", r"\\\1", text)

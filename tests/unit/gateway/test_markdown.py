@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bobbin_gateway.openai_agent.markdown import fenced, unfenced
+from bobbin_gateway.markdown import fenced, unfenced
 
 texts = st.text(st.sampled_from("`~a \n\r"), max_size=40)
 

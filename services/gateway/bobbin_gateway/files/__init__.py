@@ -1,0 +1,1 @@
+"""Files: what users attach and agents make. Their bytes lie in an object store."""
