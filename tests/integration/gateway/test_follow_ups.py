@@ -11,6 +11,7 @@ import pytest
 
 from tests.client import Client, Event, answers_of, errors_of, kinds_of, thread_id_of
 from tests.cluster import Cluster, Reading, begin, more_gateways, resume
+from tests.feeds import listening
 from tests.scripted import call, hidden, questions, says, script, widget
 from tests.turns import asking, ended, journalled, kinds, store_of, stored
 
@@ -406,6 +407,22 @@ async def test_a_turn_can_be_resumed_on_another_gateway(
     ]
     assert result["items"][0] == reading.events[-2 if kind == "answers" else -1]["item"]
     assert thread_id == result["thread"]["id"]
+
+
+@EACH
+async def test_other_tabs_see_what_becomes_of_it(chat: Client, elsewhere: Client, kind: str) -> None:
+    """What the turn's own stream does not tell, because the client that asks knows it, comes before it."""
+    thread_id, _ = await asked(chat, kind)
+    item_id = (await items_of(chat, thread_id))[1]["id"]
+    async with listening(elsewhere.http, f"/chatkit/threads/{thread_id}/events") as tab:
+        await tab.until(lambda now: bool(now.cursor))
+        events = await send(chat, carrying(kind, thread_id, item_id, [says("One"), 0.3, says("Two")]))
+        await tab.until(lambda now: len(now.of_thread(thread_id)) >= len(events) + (kind == "output"))
+    assert tab.turns_in(thread_id) == [events]
+    first = tab.of_thread(thread_id)[0]
+    assert tab.kinds(thread_id) == (["thread.item.replaced"] if kind == "output" else [])
+    if kind == "output":
+        assert (first["type"], first["item"]["status"]) == ("thread.item.replaced", "completed")
 
 
 LEASE_S = 2.0
