@@ -324,9 +324,6 @@ async def test_a_tool_is_chosen_among_those_on_offer(chat: Client) -> None:
 
     events = await send(chat, choosing("paint"))
     assert answers_of(events)[0] == "I shall use paint"
-    question = next(e["item"]["id"] for e in events if e["type"] == "thread.item.done")
-    retry = body("threads.retry_after_item", thread_id=thread_id_of(events), item_id=question)
-    assert answers_of(await send(chat, retry))[0] == "I shall use paint"
     refused = await chat.post(choosing("delete_all"))
     assert (refused.status_code, refused.json()["field"]) == (
         400,
