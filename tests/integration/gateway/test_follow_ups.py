@@ -127,25 +127,27 @@ async def test_of_two_outputs_sent_at_once_one_is_taken(chat: Client, elsewhere:
     assert f'look completed "{call_item["output"]}"' in answers_of(taken[0])[0]
 
 
+@pytest.mark.parametrize("double_texting", ["interrupt", "reject"])
 async def test_an_output_that_comes_before_the_turn_that_asked_has_ended_waits_for_it(
-    chat: Client, elsewhere: Client, pair: Cluster
+    chat: Client, pair: Cluster, double_texting: str
 ) -> None:
-    """It does not interrupt that turn, on whichever gateway it comes."""
-    for client in (chat, elsewhere):
-        async with asking(
-            chat.http, _create(script(call(), 0.6, says("That was it"), call("next")))
-        ) as answer:
-            await answer.read(events=3)
-            waiting = asyncio.create_task(send(client, output(answer.thread_id)))
-            await answer.read()
-        assert errors_of(await waiting) == []
-        assert (await ended(pair, answer.turn_id))["state"] == "completed"
-        assert kinds(await stored(pair, answer.thread_id)) == [
-            "user_message",
-            "assistant_message",
-            "client_tool_call",
-            "assistant_message",
-        ]
+    """It does not interrupt that turn, on whichever gateway it comes, and is not rejected because of it."""
+    with more_gateways(pair, 1, DOUBLE_TEXTING=double_texting, **AGENT) as other:
+        async with other.client(0).http as elsewhere:
+            await _output_waits(chat, Client(elsewhere), pair)
+            await _output_waits(Client(elsewhere), Client(elsewhere), pair)
+
+
+async def _output_waits(asker: Client, answerer: Client, pair: Cluster) -> None:
+    text = script(call(), 0.6, says("That was it"), call("next"))
+    async with asking(asker.http, _create(text)) as answer:
+        await answer.read(events=3)
+        waiting = asyncio.create_task(send(answerer, output(answer.thread_id)))
+        await answer.read()
+    assert errors_of(await waiting) == []
+    assert (await ended(pair, answer.turn_id))["state"] == "completed"
+    items = await stored(pair, answer.thread_id)
+    assert kinds(items) == ["user_message", "assistant_message", "client_tool_call", "assistant_message"]
 
 
 def _create(text: str) -> dict[str, Any]:
