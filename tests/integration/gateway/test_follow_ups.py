@@ -11,6 +11,7 @@ import pytest
 
 from tests.client import Client, Event, answers_of, errors_of, kinds_of, thread_id_of
 from tests.cluster import Cluster, Reading, begin, more_gateways, resume
+from tests.feeds import listening
 from tests.scripted import call, hidden, questions, says, script, widget
 from tests.turns import asking, ended, journalled, kinds, store_of, stored
 
@@ -126,25 +127,27 @@ async def test_of_two_outputs_sent_at_once_one_is_taken(chat: Client, elsewhere:
     assert f'look completed "{call_item["output"]}"' in answers_of(taken[0])[0]
 
 
+@pytest.mark.parametrize("double_texting", ["interrupt", "reject"])
 async def test_an_output_that_comes_before_the_turn_that_asked_has_ended_waits_for_it(
-    chat: Client, elsewhere: Client, pair: Cluster
+    chat: Client, pair: Cluster, double_texting: str
 ) -> None:
-    """It does not interrupt that turn, on whichever gateway it comes."""
-    for client in (chat, elsewhere):
-        async with asking(
-            chat.http, _create(script(call(), 0.6, says("That was it"), call("next")))
-        ) as answer:
-            await answer.read(events=3)
-            waiting = asyncio.create_task(send(client, output(answer.thread_id)))
-            await answer.read()
-        assert errors_of(await waiting) == []
-        assert (await ended(pair, answer.turn_id))["state"] == "completed"
-        assert kinds(await stored(pair, answer.thread_id)) == [
-            "user_message",
-            "assistant_message",
-            "client_tool_call",
-            "assistant_message",
-        ]
+    """It does not interrupt that turn, on whichever gateway it comes, and is not rejected because of it."""
+    with more_gateways(pair, 1, DOUBLE_TEXTING=double_texting, **AGENT) as other:
+        async with other.client(0).http as elsewhere:
+            await _output_waits(chat, Client(elsewhere), pair)
+            await _output_waits(Client(elsewhere), Client(elsewhere), pair)
+
+
+async def _output_waits(asker: Client, answerer: Client, pair: Cluster) -> None:
+    text = script(call(), 0.6, says("That was it"), call("next"))
+    async with asking(asker.http, _create(text)) as answer:
+        await answer.read(events=3)
+        waiting = asyncio.create_task(send(answerer, output(answer.thread_id)))
+        await answer.read()
+    assert errors_of(await waiting) == []
+    assert (await ended(pair, answer.turn_id))["state"] == "completed"
+    items = await stored(pair, answer.thread_id)
+    assert kinds(items) == ["user_message", "assistant_message", "client_tool_call", "assistant_message"]
 
 
 def _create(text: str) -> dict[str, Any]:
@@ -323,9 +326,6 @@ async def test_a_tool_is_chosen_among_those_on_offer(chat: Client) -> None:
 
     events = await send(chat, choosing("paint"))
     assert answers_of(events)[0] == "I shall use paint"
-    question = next(e["item"]["id"] for e in events if e["type"] == "thread.item.done")
-    retry = body("threads.retry_after_item", thread_id=thread_id_of(events), item_id=question)
-    assert answers_of(await send(chat, retry))[0] == "I shall use paint"
     refused = await chat.post(choosing("delete_all"))
     assert (refused.status_code, refused.json()["field"]) == (
         400,
@@ -406,6 +406,22 @@ async def test_a_turn_can_be_resumed_on_another_gateway(
     ]
     assert result["items"][0] == reading.events[-2 if kind == "answers" else -1]["item"]
     assert thread_id == result["thread"]["id"]
+
+
+@EACH
+async def test_other_tabs_see_what_becomes_of_it(chat: Client, elsewhere: Client, kind: str) -> None:
+    """What the turn's own stream does not tell, because the client that asks knows it, comes before it."""
+    thread_id, _ = await asked(chat, kind)
+    item_id = (await items_of(chat, thread_id))[1]["id"]
+    async with listening(elsewhere.http, f"/chatkit/threads/{thread_id}/events") as tab:
+        await tab.until(lambda now: bool(now.cursor))
+        events = await send(chat, carrying(kind, thread_id, item_id, [says("One"), 0.3, says("Two")]))
+        await tab.until(lambda now: len(now.of_thread(thread_id)) >= len(events) + (kind == "output"))
+    assert tab.turns_in(thread_id) == [events]
+    first = tab.of_thread(thread_id)[0]
+    assert tab.kinds(thread_id) == (["thread.item.replaced"] if kind == "output" else [])
+    if kind == "output":
+        assert (first["type"], first["item"]["status"]) == ("thread.item.replaced", "completed")
 
 
 LEASE_S = 2.0

@@ -44,6 +44,35 @@ BROKEN = {
     "unknown order": (b'{"type": "threads.list", "params": {"order": "sideways"}}', "params.order"),
     "lone surrogate": (CREATE % rb'{"type": "input_text", "text": "\ud800"}', None),
     "unknown content": (CREATE % b'{"type": "input_smell"}', "params.input.content[0].type"),
+    "NUL in a sender": (
+        rb"""{"type": "threads.custom_action",
+        "params": {"thread_id": "t", "item_id": "a\u0000b", "action": {"type": "x"}}}""",
+        "params.item_id",
+    ),
+    "no action": (b'{"type": "threads.custom_action", "params": {"thread_id": "t"}}', "params.action"),
+    "no type of action": (
+        b'{"type": "threads.sync_custom_action", "params": {"thread_id": "t", "action": {"payload": 1}}}',
+        "params.action.type",
+    ),
+    "no thread of an output": (
+        b'{"type": "threads.add_client_tool_output", "params": {"result": 1}}',
+        "params.thread_id",
+    ),
+    "unknown status of answers": (
+        b"""{"type": "threads.add_structured_input",
+        "params": {"thread_id": "t", "item_id": "i", "input": {"status": "perhaps"}}}""",
+        "params.input.status",
+    ),
+    "answers as a list": (
+        b"""{"type": "threads.add_structured_input",
+        "params": {"thread_id": "t", "item_id": "i", "input": {"answers": []}}}""",
+        "params.input.answers",
+    ),
+    "tool choice without an id": (
+        CREATE.replace(b'"inference_options": {}', b'"inference_options": {"tool_choice": {}}')
+        % b'{"type": "input_text", "text": "x"}',
+        "params.input.inference_options.tool_choice.id",
+    ),
     "title with NUL": (
         rb'{"type": "threads.update", "params": {"thread_id": "thr_1", "title": "a\u0000b"}}',
         "params.title",

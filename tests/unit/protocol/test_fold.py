@@ -266,6 +266,17 @@ def test_removed_items_are_gone_and_named_unless_they_come_back() -> None:
     assert folded.removed() == ["1", "of an earlier turn"]
 
 
+def test_an_item_that_came_is_told_from_one_that_was_there_before() -> None:
+    folded = fold(
+        ThreadItemAddedEvent(item=message(item_id="added")),
+        ThreadItemReplacedEvent(item=message("new", item_id="added")),
+        ThreadItemDoneEvent(item=message(item_id="done")),
+        ThreadItemReplacedEvent(item=message("new", item_id="before")),
+    )
+    assert [item.id for item in folded.items() if folded.came(item.id)] == ["added", "done"]
+    assert [item.id for item in folded.items()] == ["added", "done", "before"]
+
+
 def test_what_the_agent_keeps_and_what_the_fold_keeps_are_apart() -> None:
     """An agent that goes on changing its own item neither loses nor doubles what it streams."""
     mine = message("a")

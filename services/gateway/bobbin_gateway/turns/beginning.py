@@ -54,7 +54,7 @@ class Beginnings:
                 except StoreUnavailable as error:
                     raise NotYet(str(error)) from error
                 except StoreRefused as refused:
-                    if self._waits(refused):
+                    if self._waits(request, refused):
                         raise NotYet("a turn runs") from refused
                     raise
 
@@ -83,7 +83,7 @@ class Beginnings:
             try:
                 return await self._attempt(request, supersede=supersede)
             except StoreRefused as refused:
-                if not self._waits(refused) or clock() > queue_end:
+                if not self._waits(request, refused) or clock() > queue_end:
                     raise
                 before, in_the_way = in_the_way, refused.problem.turn_id or ""
                 if self._settings.double_texting == "queue" or request.was_asked_for:
@@ -157,8 +157,9 @@ class Beginnings:
         running.enter(resumable=request.resumable)
         return running
 
-    def _waits(self, refused: StoreRefused) -> bool:
-        return refused.problem.code == "turn_running" and self._settings.double_texting != "reject"
+    def _waits(self, request: TurnRequest, refused: StoreRefused) -> bool:
+        may_wait = request.was_asked_for or self._settings.double_texting != "reject"
+        return may_wait and refused.problem.code == "turn_running"
 
     async def _wait_for(self, owner_id: str, turn_id: str, wait_s: float) -> None:
         """Wait for the end of the turn in the way; if it runs elsewhere, for a moment."""

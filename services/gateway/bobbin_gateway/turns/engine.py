@@ -102,7 +102,7 @@ class TurnEngine:
             begun: The store's answer.
             gateway_id: Under whose lease it was opened.
         """
-        opening = Opening(request, begun, self._settings)
+        opening = Opening(request, begun)
         running = self._prepare(opening.turn, gateway_id)
         opening.tell(running)
         self._launch(running, opening.answering(self._abilities))

@@ -9,11 +9,17 @@ import structlog
 
 from bobbin_gateway.abilities import Abilities
 from bobbin_gateway.agent import Turn
-from bobbin_gateway.settings import Settings
 from bobbin_gateway.turns.answering import Answering
 from bobbin_gateway.turns.request import TurnRequest
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_protocol.items import StoredItem, ThreadItem, UserMessageItem, WidgetItem, thread_item_of
+from bobbin_protocol.items import (
+    InferenceOptions,
+    StoredItem,
+    ThreadItem,
+    UserMessageItem,
+    WidgetItem,
+    thread_item_of,
+)
 from bobbin_protocol.store.turns import AddStructuredInput, AddUserMessage, CreateThread, TurnBegun
 
 log = structlog.get_logger()
@@ -22,18 +28,19 @@ log = structlog.get_logger()
 class Opening:
     """A turn that the store has opened for a request."""
 
-    def __init__(self, request: TurnRequest, begun: TurnBegun, settings: Settings) -> None:
+    def __init__(self, request: TurnRequest, begun: TurnBegun) -> None:
         self._request = request
         message = None if begun.message is None else msgspec.convert(begun.message, UserMessageItem)
         self._subject = None if begun.subject is None else thread_item_of(begun.subject)
+        chosen = message.inference_options if message and _brings_message(request) else InferenceOptions()
         self.turn = Turn(
             id=begun.turn_id,
             owner_id=request.owner_id,
             thread=begun.thread,
             history=_known_items(begun.history),
             message=message,
-            model=_model(message, settings),
-            tool_choice=_tool_choice(message, settings),
+            model=chosen.model,
+            tool_choice=None if chosen.tool_choice is None else chosen.tool_choice.id,
             locale=request.locale,
         )
         """As its agent sees it."""
@@ -43,7 +50,7 @@ class Opening:
         asked = self._request.input
         running.open(
             created=isinstance(asked, CreateThread),
-            said=self.turn.message if isinstance(asked, CreateThread | AddUserMessage) else None,
+            said=self.turn.message if _brings_message(self._request) else None,
             answered=self._subject if isinstance(asked, AddStructuredInput) else None,
         )
 
@@ -69,12 +76,6 @@ def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
     return known
 
 
-def _model(message: UserMessageItem | None, settings: Settings) -> str | None:
-    """What the client chose with the message, if it is (still) on offer."""
-    model = None if message is None else message.inference_options.model
-    return model if model is not None and settings.offers_model(model) else None
-
-
-def _tool_choice(message: UserMessageItem | None, settings: Settings) -> str | None:
-    choice = None if message is None else message.inference_options.tool_choice
-    return choice.id if choice is not None and settings.offers_tool_choice(choice.id) else None
+def _brings_message(request: TurnRequest) -> bool:
+    """Whether what was chosen with the message was chosen (and found to be on offer) just now."""
+    return isinstance(request.input, CreateThread | AddUserMessage)
