@@ -46,6 +46,8 @@ def main() -> int:
         return 1
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        if "FILES_SECRET" not in environ:
+            environ["FILES_SECRET"] = _kept_secret(Path(environ.get("DATA_DIR", ".data")))
         _start(processes, "store", "bobbin_store", environ)
         if "OPENAI_API_KEY" not in environ and "OPENAI_BASE_URL" not in environ:
             _start_demo_model(processes, environ)
@@ -72,8 +74,6 @@ def _environment() -> dict[str, str]:
     environ.setdefault("STORE_PORT", "8001")
     environ.setdefault("STORE_URL", f"http://{_reachable(environ['STORE_HOST'])}:{environ['STORE_PORT']}")
     environ.setdefault("STORE_TOKEN", secrets.token_urlsafe(32))
-    if "FILES_SECRET" not in environ:
-        environ["FILES_SECRET"] = _kept_secret(Path(environ.get("DATA_DIR", ".data")))
     return environ
 
 

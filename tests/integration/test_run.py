@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -136,6 +137,9 @@ async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of
         with everything(data) as (url, process):
             async with httpx.AsyncClient(base_url=url, timeout=30) as http:
                 events = await Client(http).create("Hello")
+                png = b"\x89PNG\r\n\x1a\n" + bytes(100)
+                form = {"file": ("a.png", png, "image/png")}
+                image = (await http.post("/chatkit/attachments", files=form)).json()
             assert answers_of(events)[0]
             family = _family(process)
             assert len(family) >= 3
@@ -146,6 +150,8 @@ async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of
         with everything(data) as (url, _):
             async with httpx.AsyncClient(base_url=url, timeout=30) as http:
                 threads = (await Client(http).call("threads.list"))["data"]
+                preview = await http.get(urlsplit(image["preview_url"]).path)
+        assert preview.content == png
         assert [thread["id"] for thread in threads] == [thread_id_of(events)]
 
 
