@@ -49,6 +49,7 @@ async def test_the_api_describes_every_route_with_its_bodies_and_its_owner(schem
         ("POST", "/v1/turns"),
         ("GET", "/v1/turns/{turn_id}"),
         ("GET", "/v1/turns/{turn_id}/items"),
+        ("POST", "/v1/turns/{turn_id}/items"),
         ("POST", "/v1/turns/{turn_id}/finish"),
         ("POST", "/v1/turns/{turn_id}/cancel"),
         ("POST", "/v1/turns/{turn_id}/desert"),
