@@ -3,6 +3,9 @@
 Starts the store (with its embedded PostgreSQL unless DATABASE_URL is set), the demo model when there is no
 other, and the gateway; prints the gateway's URL when it is ready; stops all of them when one ends or on
 Ctrl-C.
+
+``EXAMPLE=name`` runs the agent of a folder of ``gateway/examples``: ``assistant`` in its module ``agent``.
+With ``EXAMPLE_MCP=1`` its tools come from an MCP server, its module ``mcp_server``, as ``mcp.json`` says.
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+from msgspec import Meta, Struct
 
 from bobbin_gateway.settings import Settings as GatewaySettings
 from bobbin_protocol.settings import BrokenSettings, read_settings
@@ -27,6 +33,14 @@ from bobbin_store.settings import Settings as StoreSettings
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
+EXAMPLES = Path(__file__).resolve().parent / "gateway" / "examples"
+
+
+class ExampleSettings(Struct, frozen=True, kw_only=True):
+    """Which example to run, if any."""
+
+    example: Annotated[str, Meta(description="A folder of gateway/examples")] = ""
+    example_mcp: Annotated[bool, Meta(description="Whether its tools are those of its MCP server")] = False
 
 
 class NotStarted(Exception):
@@ -39,6 +53,8 @@ def main() -> int:
         signal.signal(stop, _interrupt)
     environ = _environment()
     try:
+        example = read_settings(ExampleSettings, environ)
+        _use_example(example, environ)
         read_settings(StoreSettings, environ)
         read_settings(GatewaySettings, environ)
     except BrokenSettings as error:
@@ -51,6 +67,8 @@ def main() -> int:
         _start(processes, "store", "bobbin_store", environ)
         if "OPENAI_API_KEY" not in environ and "OPENAI_BASE_URL" not in environ:
             _start_demo_model(processes, environ)
+        if example.example_mcp:
+            _start_mcp_server(processes, example.example, environ)
         _await_ready(processes, f"{environ['STORE_URL']}/health/ready")
         _start(processes, "gateway", "bobbin_gateway", environ)
         url = f"http://{_reachable(environ['GATEWAY_HOST'])}:{environ['GATEWAY_PORT']}"
@@ -89,6 +107,35 @@ def _kept_secret(data_dir: Path) -> str:
     return file.read_text()
 
 
+def _use_example(settings: ExampleSettings, environ: dict[str, str]) -> None:
+    """Set what the gateway must know of an example.
+
+    Raises:
+        BrokenSettings: There is no such example, or it cannot be run like that.
+    """
+    name = settings.example
+    if not name:
+        if settings.example_mcp:
+            raise BrokenSettings("EXAMPLE_MCP=1 needs an EXAMPLE")
+        return
+    known = sorted(agent.parent.name for agent in EXAMPLES.glob("*/agent.py"))
+    if name not in known:
+        raise BrokenSettings(f"EXAMPLE={name}: there is none; known are: {', '.join(known)}")
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(EXAMPLES), environ.get("PYTHONPATH")]))
+    environ["GATEWAY_AGENT"] = f"{name}.agent:assistant"
+    if not settings.example_mcp:
+        return
+    if find_spec("mcp") is None:
+        raise BrokenSettings("EXAMPLE_MCP=1 needs the package mcp: install bobbin-gateway[mcp]")
+    if not (EXAMPLES / name / "mcp_server.py").is_file():
+        raise BrokenSettings(f"EXAMPLE_MCP=1: the example {name} has no MCP server")
+    if "MCP_CONFIG" in environ:
+        raise BrokenSettings("EXAMPLE_MCP=1 sets MCP_CONFIG: leave one of them out")
+    environ["MCP_CONFIG"] = str(EXAMPLES / name / "mcp.json")
+    environ["EXAMPLE_MCP_PORT"] = str(_free_port())
+    environ["EXAMPLE_MCP_TOKEN"] = secrets.token_urlsafe(32)
+
+
 def _reachable(host: str) -> str:
     """An address to call a server at that listens on all."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
@@ -114,6 +161,13 @@ def _start_demo_model(processes: dict[str, subprocess.Popen[bytes]], environ: di
     environ.setdefault("MODEL", "demo")
     _await_ready(processes, f"http://127.0.0.1:{port}/v1/models")
     print("No OPENAI_API_KEY: answers come from the demo model.", flush=True)
+
+
+def _start_mcp_server(
+    processes: dict[str, subprocess.Popen[bytes]], example: str, environ: dict[str, str]
+) -> None:
+    _start(processes, "MCP server", f"{example}.mcp_server", environ)
+    _await_ready(processes, f"http://127.0.0.1:{environ['EXAMPLE_MCP_PORT']}/health/ready")
 
 
 def _free_port() -> int:

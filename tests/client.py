@@ -8,7 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from chatkit.types import Attachment, Page, Thread, ThreadItem, ThreadStreamEvent
+from chatkit.types import (
+    Attachment,
+    Page,
+    SyncCustomActionResponse,
+    Thread,
+    ThreadItem,
+    ThreadStreamEvent,
+)
 from httpx_sse import EventSource
 from pydantic import TypeAdapter
 
@@ -22,6 +29,7 @@ _ANSWERS: dict[str, TypeAdapter[Any]] = {
     "threads.list": TypeAdapter(Page[Thread]),
     "threads.update": TypeAdapter(Thread),
     "items.list": TypeAdapter(Page[ThreadItem]),
+    "threads.sync_custom_action": TypeAdapter(SyncCustomActionResponse),
 }
 
 

@@ -49,10 +49,11 @@ def http_service(port: int, **environ: str) -> Service:
 
 
 class Shown:
-    """A tool's context whose steps are kept."""
+    """A tool's context; what it shows is kept."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        self.events: list[Any] = []
         now = datetime.now(UTC)
         turn = Turn(
             id="trn_1",
@@ -64,7 +65,7 @@ class Shown:
         self.context = ToolContext(turn, self._emit, self._step)
 
     async def _emit(self, event: Any) -> None:
-        raise AssertionError(f"unexpected: {event}")
+        self.events.append(event)
 
     async def _step(self, text: str) -> None:
         self.steps.append(text)

@@ -134,6 +134,14 @@ def who(ctx: Context[Any, Any]) -> str:
 
 
 @server.tool(structured_output=False)
+def show() -> types.CallToolResult:
+    """Show a widget."""
+    card = {"type": "Card", "children": [{"type": "Text", "value": "Hi"}]}
+    meta = {"bobbin/widgets": [{"widget": card, "copy_text": "Hi"}]}
+    return types.CallToolResult(content=[types.TextContent(text="shown")], _meta=meta)
+
+
+@server.tool(structured_output=False)
 def environment(name: str) -> str:
     """Tell a variable."""
     return os.environ.get(name, "unset")

@@ -155,10 +155,21 @@ async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of
         assert [thread["id"] for thread in threads] == [thread_id_of(events)]
 
 
-def test_a_broken_setting_is_named_before_anything_starts() -> None:
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"GATEWAY_PORT": "99999"}, "GATEWAY_PORT"),
+        ({"EXAMPLE": "none"}, "known are: tasks"),
+        ({"EXAMPLE": "../examples/tasks"}, "known are: tasks"),
+        ({"EXAMPLE_MCP": "1"}, "needs an EXAMPLE"),
+        ({"EXAMPLE": "tasks", "EXAMPLE_MCP": "perhaps"}, "EXAMPLE_MCP"),
+        ({"EXAMPLE": "tasks", "EXAMPLE_MCP": "1", "MCP_CONFIG": "mine.json"}, "MCP_CONFIG"),
+    ],
+)
+def test_a_broken_setting_is_named_before_anything_starts(settings: dict[str, str], named: str) -> None:
     ended = subprocess.run(
         [sys.executable, "services/run.py"],
-        env=environment(GATEWAY_PORT="99999"),
+        env=environment(**settings),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -167,7 +178,7 @@ def test_a_broken_setting_is_named_before_anything_starts() -> None:
     )
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
-    assert "GATEWAY_PORT" in ended.stderr
+    assert named in ended.stderr
 
 
 def test_an_impatient_operator_leaves_no_orphans() -> None:

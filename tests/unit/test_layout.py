@@ -10,6 +10,7 @@ PACKAGES = {
     ROOT / "shared/bobbin_protocol": ROOT / "tests/unit/protocol",
     ROOT / "services/gateway/bobbin_gateway": ROOT / "tests/unit/gateway",
     ROOT / "services/store/bobbin_store": ROOT / "tests/unit/store",
+    ROOT / "services/gateway/examples/tasks": ROOT / "tests/unit/examples/tasks",
 }
 
 TYPES = "types only: each is tested both ways against the reference in tests/conformance/test_types.py"
@@ -94,6 +95,8 @@ ELSEWHERE = {
     "bobbin_store/http/turns.py": ROUTES,
     "bobbin_store/http/watch.py": ROUTES,
     "bobbin_store/logs.py": "set-up of a library",
+    "tasks/agent.py": "wiring: tests/integration/test_tasks.py",
+    "tasks/settings.py": "wiring: tests/integration/test_tasks.py",
 }
 """Module: where it is tested, and why there."""
 

@@ -8,7 +8,9 @@ What it answers is chosen by the request's `model`, so any number of tests can s
 
 `demo`, and every name that is none of the following
     Echoes the message and recalls the earlier ones, a word at a time. When the instructions ask for a title,
-    the answer is a title.
+    the answer is a title. When tools are on offer, it calls the one that the message names ("list my tasks"
+    for `list_tasks`, or exactly: `call NAME {json}`), and then says what came out; see
+    `bobbin_gateway.demo_model.tool_use`.
 
 `recording:<name>[?<options>]`, as `recording:chat-openai-text-usage?chunk=7&delay_ms=1`
     The file `<name>.sse` of `--recordings`, byte for byte, whatever was asked; for its options see

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bobbin_gateway.demo_model.prompt import Request
+from bobbin_gateway.demo_model.tool_use import told
 
 DELTA_S = 0.025
 """Seconds between two words: about as fast as a hosted model."""
@@ -16,6 +17,8 @@ def demo_pieces(request: Request) -> list[str]:
         return _words(request.said)
     if _ASKS_FOR_TITLE.search(request.system):
         return _words(_title(request.questions))
+    if request.results:
+        return _words(told(request.results[-1]))
     return _words(_answer(request.questions))
 
 
@@ -33,6 +36,7 @@ def _answer(questions: list[str]) -> str:
         "- Set `OPENAI_API_KEY` to talk to a real model, and `MODEL` to choose which.",
         "- Set `OPENAI_BASE_URL` for any other OpenAI-compatible server.",
         "- Start a message with `say:` and I repeat the rest of it.",
+        "- Name one of my tools, if I have any, and I call it.",
     ]
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from bobbin_gateway.demo_model.demo import DELTA_S, demo_pieces
 from bobbin_gateway.demo_model.prompt import Request
 from bobbin_gateway.demo_model.reply import HTML, SSE, Reply
 from bobbin_gateway.demo_model.script import BadScript, Script, ScriptedCall, parse_pace, parse_script
+from bobbin_gateway.demo_model.tool_use import demo_call
 
 DIALECTS: dict[str, ModuleType] = {"/v1/responses": responses, "/v1/chat/completions": chat}
 """What puts an answer into a dialect, by the path of its endpoint."""
@@ -48,8 +49,7 @@ class Model:
             case "script":
                 return self._scripted(path, request, rest, body)
             case _:
-                script = Script(delay_ms=DELTA_S * 1000)
-                return _answered(path, request, script, demo_pieces(request))
+                return _demo(path, request)
 
     def _recorded(self, rest: str) -> Reply:
         name, _, query = rest.partition("?")
@@ -96,6 +96,13 @@ class Attempts:
         if len(self._counts) > self._limit:
             self._counts.popitem(last=False)
         return attempt
+
+
+def _demo(path: str, request: Request) -> Reply:
+    script = Script(delay_ms=DELTA_S * 1000)
+    if request.said is None and (call := demo_call(request)) is not None:
+        return _answered(path, request, Script(size=16), [], [call])
+    return _answered(path, request, script, demo_pieces(request))
 
 
 def _in_background(path: str, request: Request) -> bool:

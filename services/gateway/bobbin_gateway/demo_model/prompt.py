@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, cast
+
 import msgspec
+
+_NOTE = re.compile(r"\[.*\]", re.DOTALL)
+"""A paragraph that tells the model something about the conversation, as Bobbin's history does."""
 
 
 class Part(msgspec.Struct):
@@ -35,6 +41,34 @@ class Message(msgspec.Struct):
         return "".join(part.text or "" for part in self.content or ())
 
 
+class Function(msgspec.Struct):
+    """A function as Chat Completions describes it."""
+
+    name: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool in either dialect; those that run at the provider have no name."""
+
+    type: str | None = None
+    name: str = ""
+    parameters: dict[str, Any] | None = None
+    function: Function | None = None
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The schema of each parameter."""
+        found: Any = (self.parameters or {}).get("properties")
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters that a call must have."""
+        found: Any = (self.parameters or {}).get("required")
+        return [str(name) for name in cast("list[Any]", found)] if isinstance(found, list) else []
+
+
 class StreamOptions(msgspec.Struct):
     include_usage: bool = False
 
@@ -50,6 +84,25 @@ class Request(msgspec.Struct):
     input: str | list[Message] | None = None
     messages: list[Message] | None = None
     stream_options: StreamOptions | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Any = None
+
+    @property
+    def offered(self) -> list[Tool]:
+        """The functions that may be called."""
+        if self.tool_choice == "none":
+            return []
+        tools = [tool.function or tool for tool in self.tools or () if tool.type == "function"]
+        return [Tool("function", tool.name, tool.parameters) for tool in tools if tool.name]
+
+    @property
+    def chosen(self) -> str | None:
+        """The function that must be called."""
+        match self.tool_choice:
+            case {"function": {"name": str() as name}} | {"name": str() as name}:
+                return name
+            case _:
+                return None
 
     @property
     def conversation(self) -> list[Message]:
@@ -67,7 +120,7 @@ class Request(msgspec.Struct):
     @property
     def questions(self) -> list[str]:
         """The user's messages, oldest first."""
-        return [message.text for message in self.conversation if message.role == "user"]
+        return [_spoken(message.text) for message in self.conversation if message.role == "user"]
 
     @property
     def said(self) -> str | None:
@@ -100,6 +153,15 @@ class Request(msgspec.Struct):
     @property
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
+
+
+def _spoken(text: str) -> str:
+    """A user's message without notes before and after it, unless there is nothing else."""
+    if text.startswith("say:"):
+        return text
+    paragraphs = text.split("\n\n")
+    spoken = [place for place, paragraph in enumerate(paragraphs) if not _NOTE.fullmatch(paragraph)]
+    return "\n\n".join(paragraphs[spoken[0] : spoken[-1] + 1]) if spoken else text
 
 
 decode_request = msgspec.json.Decoder(Request).decode

@@ -46,7 +46,7 @@ class McpServer(Struct, frozen=True, kw_only=True):
     tools: frozenset[str] | None
     """The only tools, by the server's names, that are offered; None: all."""
     trusted: bool
-    """Whether it is told whose turn a call belongs to."""
+    """Whether it is told whose turn a call belongs to, and may show widgets."""
 
 
 def read_configuration(path: str, environ: Mapping[str, str]) -> list[McpServer]:

@@ -17,6 +17,7 @@ from bobbin_gateway.tools.mcp.listing import Offer
 from bobbin_gateway.tools.mcp.names import one_line
 from bobbin_gateway.tools.mcp.progress import shown_progress
 from bobbin_gateway.tools.mcp.results import result_text
+from bobbin_gateway.tools.mcp.widgets import show_widgets
 from bobbin_gateway.tools.tool import Tool, ToolError, ToolSpec
 
 MAX_REFUSAL = 2000
@@ -59,6 +60,8 @@ class ServerTool:
     async def call(self, context: ToolContext, arguments: str) -> str:
         """Have the server do it; gives its answer as text. Cancelling this cancels the call at the server.
 
+        A server that the operator trusts can show widgets.
+
         Raises:
             ToolError: The server cannot be reached, or answers that it failed, or not in time, or unusably.
         """
@@ -91,6 +94,8 @@ class ServerTool:
         text = result_text(result)
         if result.is_error:
             raise ToolError(text or f"{server} failed, and did not say why.")
+        if self._connection.server.trusted:
+            await show_widgets(result, context, server)
         return text or "(no output)"
 
     def _meta(self, context: ToolContext) -> dict[str, str] | None:

@@ -17,7 +17,7 @@ from bobbin_gateway.tools.mcp import connection
 from bobbin_gateway.tools.mcp.configuration import Program
 from bobbin_gateway.tools.mcp.servers import open_mcp
 from bobbin_gateway.tools.tool import ToolError
-from tests.mcp import a_server, by_http, by_stdio, call, http_service, named, opened, until, words
+from tests.mcp import Shown, a_server, by_http, by_stdio, call, http_service, named, opened, until, words
 from tests.processes import Service, free_port, running
 
 Logs = list[Any]
@@ -186,6 +186,13 @@ async def test_a_server_gets_its_own_environment_and_not_ours(monkeypatch: pytes
 async def test_a_server_that_is_not_trusted_is_not_told_who_asks() -> None:
     async with opened(by_stdio()) as mcp:
         assert await call(mcp, "it__who") == "None in None"
+
+
+async def test_a_server_that_is_not_trusted_shows_no_widgets() -> None:
+    async with opened(by_stdio()) as mcp:
+        shown = Shown()
+        assert await call(mcp, "it__show", shown=shown) == "shown"
+        assert shown.events == []
 
 
 async def test_only_chosen_tools_are_offered() -> None:

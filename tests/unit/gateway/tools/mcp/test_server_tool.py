@@ -142,6 +142,12 @@ async def test_a_trusted_server_is_told_who_asks(mcp: McpTools) -> None:
     assert await call(mcp, "it__who") == "ann in thr_1"
 
 
+async def test_a_trusted_server_can_show_widgets(mcp: McpTools) -> None:
+    shown = Shown()
+    assert await call(mcp, "it__show", shown=shown) == "shown"
+    assert [event.item.copy_text for event in shown.events] == ["Hi"]
+
+
 async def test_a_server_that_asks_the_user_is_refused_cleanly(mcp: McpTools) -> None:
     with pytest.raises(ToolError):
         await call(mcp, "it__ask")
