@@ -36,7 +36,7 @@ from bobbin_gateway.tools.tool import ClientTool, Tool
 from bobbin_gateway.tools.toolbox import Toolbox, ToolSource, shown_title, specs
 from bobbin_protocol.actions import Action
 from bobbin_protocol.events import ThreadStreamEvent
-from bobbin_protocol.items import ThreadItem, WidgetItem
+from bobbin_protocol.items import ThreadItem, UserMessageItem, WidgetItem
 from bobbin_protocol.requests import AudioInput
 from bobbin_protocol.responses import SyncCustomActionResponse
 
@@ -158,13 +158,19 @@ class OpenAIAgent:
     def _prompt(self, turn: Turn, tools: Tools) -> Prompt:
         assistant, settings = self._assistant, self._settings
         return Prompt(
-            model=turn.model or assistant.model or settings.model,
+            model=turn.model or self._chosen_before(turn) or assistant.model or settings.model,
             instructions=settings.instructions if assistant.instructions is None else assistant.instructions,
             entries=[],
             tools=specs(tools),
             provider_tools=[*settings.provider_tools, *assistant.provider_tools],
             options=settings.request_options,
         )
+
+    def _chosen_before(self, turn: Turn) -> str | None:
+        """The model that the user chose with the message that is answered again, or gone on from."""
+        messages = (item for item in reversed(turn.history) if isinstance(item, UserMessageItem))
+        chosen = next((message.inference_options.model for message in messages), None)
+        return chosen if chosen is not None and self._settings.offers_model(chosen) else None
 
     async def _respond(self, turn: Turn, tools: Tools, prompt: Prompt) -> AsyncGenerator[ThreadStreamEvent]:
         answer = Answer(turn, partial(shown_title, tools))

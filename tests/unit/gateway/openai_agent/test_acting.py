@@ -22,7 +22,7 @@ from bobbin_gateway.tools.function import tool
 from bobbin_gateway.tools.memory import recalled
 from bobbin_gateway.tools.tool import ClientTool, Tool, ToolCall, ToolError, ToolResult, ToolSpec
 from bobbin_protocol.events import ThreadStreamEvent
-from bobbin_protocol.items import ClientToolCallItem, HiddenContextItem, WorkflowItem
+from bobbin_protocol.items import ClientToolCallItem, HiddenContextItem, InferenceOptions, WorkflowItem
 from bobbin_protocol.tasks import CustomTask
 from tests.model import ModelServer
 from tests.unit.gateway.openai_agent.samples import Heard, turn, user
@@ -319,6 +319,20 @@ async def test_a_call_in_the_making_is_made_by_whoever_takes_the_turn_over(model
     assert [step.status_indicator for step in steps] == ["complete"]
     posted = [r for r in model_server.received(seed) if r["body"]]
     assert "previous_response_id" in posted[-1]["body"]
+
+
+@pytest.mark.parametrize(("models", "goes_on"), [("*", True), ("", False)])
+async def test_an_answer_that_is_made_again_is_made_by_the_model_that_was_chosen_with_its_question(
+    model_server: ModelServer, models: str, goes_on: bool
+) -> None:
+    """A retry, or the output of a page's function, brings no choice of its own."""
+    model, seed = calling(text="chosen")
+    question = user("Hi", inference_options=InferenceOptions(model=model))
+    settings = {"models": models, "model": "script:text=default"}
+    async with agent_for(model_server, {"model_api": "chat"}, **settings) as agent:
+        heard = await ask(agent, turn(question))
+    assert heard.texts == [["chosen" if goes_on else "default"]]
+    assert bool(model_server.received(seed)) == goes_on
 
 
 def test_calls_and_results_have_plain_forms() -> None:
