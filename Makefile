@@ -17,8 +17,8 @@ help:  ## List the targets
 run: $(SYNCED_RUN)  ## Start PostgreSQL, store, model and gateway on this machine
 	@exec $(VENV)/bin/python services/run.py
 
-test: $(SYNCED)  ## Run all tests (T=path picks some)
-	$(VENV)/bin/pytest $(T)
+test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
+	$(VENV)/bin/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
 
 check: $(SYNCED)  ## Lint, format, types and import contracts
 	$(VENV)/bin/ruff check .
