@@ -64,6 +64,7 @@ ELSEWHERE = {
     "bobbin_gateway/listening.py": "tests/integration/gateway/test_disconnect.py",
     "bobbin_gateway/logs.py": "set-up of a library",
     "bobbin_gateway/openai_agent/responses_events.py": "types only: tested with responses_reader.py",
+    "bobbin_gateway/openai_agent/titling.py": "tests/unit/gateway/openai_agent/test_agent.py",
     "bobbin_gateway/openai_agent/transport.py": "tests/unit/gateway/openai_agent/test_client.py",
     "bobbin_gateway/shutdown.py": "tests/integration/gateway/test_stop.py",
     "bobbin_gateway/store.py": THROUGH_HTTP,

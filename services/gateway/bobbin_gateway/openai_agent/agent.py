@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
 import httpx2
-import msgspec
 import openai
 from msgspec.structs import replace
 
@@ -21,16 +19,16 @@ from bobbin_gateway.openai_agent.answer import Answer
 from bobbin_gateway.openai_agent.background import BackgroundResponses, acting_checkpoint, reader_at
 from bobbin_gateway.openai_agent.body import TAIL_S, drain, open_body
 from bobbin_gateway.openai_agent.chat import ChatCompletions
-from bobbin_gateway.openai_agent.client import JSON, ModelClient, open_client
+from bobbin_gateway.openai_agent.client import ModelClient, open_client
 from bobbin_gateway.openai_agent.history import model_input
 from bobbin_gateway.openai_agent.media import loaded, published
-from bobbin_gateway.openai_agent.prompt import Message, Prompt
+from bobbin_gateway.openai_agent.prompt import Prompt
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_gateway.openai_agent.resumable import ResumableReader
 from bobbin_gateway.openai_agent.stream import ModelStream
+from bobbin_gateway.openai_agent.titling import title
 from bobbin_gateway.openai_agent.transcription import transcribe
 from bobbin_gateway.settings import Settings
-from bobbin_gateway.titles import MAX_TITLE
 from bobbin_gateway.tools.running import Limits
 from bobbin_gateway.tools.tool import ClientTool, Tool
 from bobbin_gateway.tools.toolbox import Toolbox, ToolSource, shown_title, specs
@@ -43,13 +41,6 @@ from bobbin_protocol.responses import SyncCustomActionResponse
 Tools: TypeAlias = Mapping[str, Tool | ClientTool]
 
 _PART_OF_SILENCE = 0.9
-_TITLE_TIMEOUT_S = 20.0
-_TITLE_INPUT = 2000
-"""Characters of a first message that its title is made from."""
-_TITLE_INSTRUCTIONS = (
-    "Write a title for a conversation that starts with the user's message: at most six words, in the "
-    "language of the message, as plain text without quotes or a full stop. Do not answer the message."
-)
 
 
 @asynccontextmanager
@@ -281,24 +272,7 @@ class OpenAIAgent:
         """
         if not self._settings.title_model or turn.message is None:
             return None
-        entries = model_input([turn.message], max_items=1, max_tokens=1)
-        text = "\n".join(entry.text for entry in entries if isinstance(entry, Message))
-        body = self._dialect.short_request(
-            model=self._settings.title_model, instructions=_TITLE_INSTRUCTIONS, text=text[:_TITLE_INPUT]
-        )
-        try:
-            response = await self._client.post(
-                self._dialect.path,
-                cast_to=httpx2.Response,
-                content=body,
-                options={"headers": JSON, "timeout": _TITLE_TIMEOUT_S, "max_retries": 0},
-            )
-            title = self._dialect.short_text(response.content)
-        except failures.TRANSPORT_ERRORS as error:
-            raise failures.from_exception(error) from error
-        except msgspec.DecodeError as error:
-            raise failures.unreadable(f"bad title: {error}") from error
-        return _clean(title)
+        return await title(self._client, self._dialect, self._settings.title_model, turn.message)
 
     async def _post(self, prompt: Prompt) -> httpx2.Response:
         try:
@@ -331,9 +305,3 @@ async def _whole(
 async def _with_files(prompt: Prompt, files: Files | None) -> Prompt:
     found = await loaded(prompt.entries, files)
     return replace(prompt, files=found) if found else prompt
-
-
-def _clean(title: str) -> str | None:
-    """One line, without the ornaments that models put around a title."""
-    words = textwrap.shorten(title, MAX_TITLE, placeholder="…").strip("\"'`*#_“”„«»")
-    return words.strip() or None
