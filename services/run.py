@@ -49,7 +49,8 @@ class NotStarted(Exception):
 
 def main() -> int:
     """Run until a signal or until one of the processes ends."""
-    for stop in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+    # SIGHUP: the terminal was closed; SIGINT: also where a shell has its background jobs ignore it
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, _interrupt)
     environ = _environment()
     try:

@@ -15,7 +15,7 @@ async def test_health_needs_no_token(store: Store) -> None:
         assert (await store.http.get(path)).status_code == 200
 
 
-FOR_EVERY_OWNER = ("/v1/gateways", "/v1/watch")
+FOR_EVERY_OWNER = ("/v1/gateways", "/v1/watch", "/v1/blobs")
 
 
 @pytest.fixture
@@ -58,6 +58,8 @@ async def test_the_api_describes_every_route_with_its_bodies_and_its_owner(schem
         ("GET", "/v1/attachments/{attachment_id}"),
         ("PUT", "/v1/attachments/{attachment_id}"),
         ("DELETE", "/v1/attachments/{attachment_id}"),
+        ("POST", "/v1/attachments/{attachment_id}/complete"),
+        ("POST", "/v1/blobs/sweep"),
         ("PUT", "/v1/gateways/{gateway_id}"),
         ("POST", "/v1/gateways/{gateway_id}/claims"),
         ("POST", "/v1/gateways/{gateway_id}/journal"),
