@@ -36,6 +36,8 @@ class StepsState(Struct, frozen=True, array_like=True):
 class Steps:
     """The open workflow of a turn; all methods give the events that show what they did."""
 
+    __slots__ = ("_item", "_places", "_turn")
+
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._item: WorkflowItem | None = None

@@ -29,6 +29,8 @@ class Acting:
         next: What the model is to be asked next; None: the turn is at its end.
     """
 
+    __slots__ = ("_limits", "_rounds_left", "_said", "_tools", "_turn", "next")
+
     def __init__(
         self, turn: Turn, tools: Mapping[str, Tool | ClientTool], limits: Limits, most_rounds: int
     ) -> None:

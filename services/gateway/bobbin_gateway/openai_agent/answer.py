@@ -61,6 +61,22 @@ class Answer:
         images: The images that it makes.
     """
 
+    __slots__ = (
+        "_open",
+        "_turn",
+        "_usage_before",
+        "_waiting",
+        "acted",
+        "cut_short",
+        "heard",
+        "images",
+        "over",
+        "said_something",
+        "usage",
+        "whole",
+        "work",
+    )
+
     def __init__(self, turn: Turn, titles: Titles = lambda _: None) -> None:
         self.usage: Usage | None = None
         self.whole = False

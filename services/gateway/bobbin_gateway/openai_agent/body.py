@@ -11,6 +11,8 @@ import httpx2
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.transport import chunks_of
 
+_SENT = httpx2.Request("POST", "http://sent")
+
 TAIL_S = 1.0
 """How long a stream may go on after its answer's end. Usually its end comes with it; but a server may keep
 it open."""
@@ -24,8 +26,8 @@ async def open_body(response: httpx2.Response) -> AsyncGenerator[AsyncIterator[b
             async with aclosing(response.aiter_bytes()) as chunks:
                 yield chunks
         else:
-            # 6 KiB of headers less for the life of the stream.
-            response.headers = response.request.headers = httpx2.Headers()
+            # Headers, and the request with all the history in it, need not live as long as the stream.
+            response.headers, response.request = httpx2.Headers(), _SENT
             yield chunks_of(response)
     finally:
         await response.aclose()

@@ -35,6 +35,8 @@ class Calls:
     Ids are the provider's, but for those that it does not give, or has given in this turn before.
     """
 
+    __slots__ = ("_open", "_turn", "_used")
+
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._open: dict[int, OpenCall] = {}

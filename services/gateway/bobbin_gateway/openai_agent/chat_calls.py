@@ -45,6 +45,8 @@ class ChatCalls:
         written: The arguments so far of the call at a place.
     """
 
+    __slots__ = ("_calls", "_written")
+
     def __init__(self, written: Callable[[int], str]) -> None:
         self._written = written
         self._calls: list[_Call] = []

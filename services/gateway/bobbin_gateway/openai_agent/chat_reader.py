@@ -32,6 +32,8 @@ _LEGACY = -1
 class ChatReader:
     """Reads one streamed completion. All of its text is one message."""
 
+    __slots__ = ("_answer", "_calls", "_cited", "_thinks", "_thoughts")
+
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._calls = ChatCalls(answer.work.calls.written)

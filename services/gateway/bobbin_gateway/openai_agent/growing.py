@@ -37,6 +37,8 @@ class GrowingSteps:
         begin: Opens a workflow of another kind than steps have otherwise, if none is open.
     """
 
+    __slots__ = ("_begin", "_steps", "_task_of", "_text_of", "_texts")
+
     def __init__(
         self,
         steps: Steps,

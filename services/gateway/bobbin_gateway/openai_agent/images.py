@@ -28,6 +28,8 @@ class Images:
         partial_images: How many states of an image come before its final one; 0: unknown.
     """
 
+    __slots__ = ("_open", "_turn", "any", "partial_images")
+
     def __init__(self, turn: Turn) -> None:
         self.any = False
         self.partial_images = 0

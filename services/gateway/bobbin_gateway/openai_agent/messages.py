@@ -39,6 +39,8 @@ class OpenMessage(Struct, frozen=True, array_like=True):
 class Message:
     """One message; its parts are told apart by the provider's index of them."""
 
+    __slots__ = ("_created_at", "_id", "_parts", "_thread_id")
+
     def __init__(self, item_id: str, thread_id: str, created_at: datetime) -> None:
         self._id = item_id
         self._thread_id = thread_id

@@ -33,6 +33,8 @@ from bobbin_protocol.events import NoticeEvent, ThreadStreamEvent
 class ResponsesReader:
     """Reads one streamed response."""
 
+    __slots__ = ("_answer",)
+
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 

@@ -33,6 +33,8 @@ class Reader(Protocol):
 class ModelStream:
     """The body of one streamed response. Its events do not depend on how the body is cut into chunks."""
 
+    __slots__ = ("_answer", "_head", "_is_sse", "_parser", "_reader")
+
     def __init__(self, answer: Answer, reader: Reader) -> None:
         self._answer = answer
         self._reader = reader

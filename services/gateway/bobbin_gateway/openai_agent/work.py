@@ -41,6 +41,8 @@ class Work:
         calls: What the model asks of our tools in this round.
     """
 
+    __slots__ = ("_code", "_round", "_thoughts", "_titles", "calls", "steps")
+
     def __init__(self, turn: Turn, titles: Titles, steps: Steps | None = None) -> None:
         self.steps = steps or Steps(turn)
         self.calls = Calls(turn)

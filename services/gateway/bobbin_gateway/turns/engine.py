@@ -24,7 +24,7 @@ from bobbin_gateway.store import Store
 from bobbin_gateway.turns import outcome
 from bobbin_gateway.turns.answering import Answering, answer
 from bobbin_gateway.turns.desertion import Desertion
-from bobbin_gateway.turns.early import storing_early
+from bobbin_gateway.turns.early import StoringEarly
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.lease import Lease
@@ -267,7 +267,7 @@ class TurnEngine:
             if running.stopped.done():
                 ending = running.stopped.result()
             else:
-                async with storing_early(self._store, running):
+                async with StoringEarly(self._store, running):
                     ending = await answer(answering, running, self.journal, self._settings)
             running.settle()
             if running.turn.thread.title is None:

@@ -15,6 +15,8 @@ log = structlog.get_logger()
 class Naming:
     """A title for a thread that has none: by model, beside the answer, where there is one for that."""
 
+    __slots__ = ("_asking", "_turn")
+
     def __init__(self, titling_agent: TitlingAgent | None, turn: Turn) -> None:
         """Ask the model at once; `cancel` when done."""
         self._turn = turn

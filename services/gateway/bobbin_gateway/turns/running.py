@@ -40,6 +40,30 @@ from bobbin_protocol.wire import encode_json
 class RunningTurn(NumberedSource):
     """The engine's view of a turn. Events go in by `emit`; followers read them from `log`."""
 
+    __slots__ = (
+        "_deserted",
+        "_ended",
+        "_hidden_size",
+        "_max_output_bytes",
+        "_sent_thread",
+        "_told_status",
+        "deserted",
+        "items",
+        "joined_by",
+        "keep_early",
+        "log",
+        "losses",
+        "lost",
+        "outlives_readers",
+        "readers",
+        "stopped",
+        "stored_thread",
+        "suggested_title",
+        "tail",
+        "turn",
+        "turn_id",
+    )
+
     def __init__(
         self, turn: Turn, tail: Tail, max_output_bytes: int, deserted: Callable[[RunningTurn], None]
     ) -> None:
@@ -74,7 +98,7 @@ class RunningTurn(NumberedSource):
         self._hidden_size = 0
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = self.stopped.get_loop().create_future()
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
         self._told_status: ThreadStatus = ActiveStatus()  # as of every thread in which a turn begins
@@ -165,16 +189,13 @@ class RunningTurn(NumberedSource):
             last_word: What to say to the readers, though it is not part of the turn: it could not be stored.
         """
         self.log.end(farewell=b"" if last_word is None else _frame(last_word), moved=self.lost)
-        self._ended.set()
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def ends_within(self, wait_s: float) -> bool:
         """Wait until the turn is over here, stored or not; no longer than that."""
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._ended.wait()
-        except TimeoutError:
-            return False
-        return True
+        done, _ = await asyncio.wait([self._ended], timeout=wait_s)
+        return bool(done)
 
     def adopt(self, thread: ThreadMetadata) -> None:
         """Take in what the turn had said of its thread before it came here.

@@ -37,6 +37,8 @@ class Source(Protocol):
 class NumberedSource:
     """The position in the log is the number of the event: how all sources but the final form do it."""
 
+    __slots__ = ()
+
     turn_id: str
     log: EventLog
 
@@ -88,6 +90,8 @@ class Joined:
 
 class TurnReader:
     """One reader of a turn, wherever the turn runs, and when it moves."""
+
+    __slots__ = ("_follower", "_keepalive_s", "_left", "_reopen", "_resumable", "_source")
 
     def __init__(
         self,

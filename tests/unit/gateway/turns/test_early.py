@@ -11,7 +11,7 @@ import pytest
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.store import Store
 from bobbin_gateway.turns import early
-from bobbin_gateway.turns.early import storing_early
+from bobbin_gateway.turns.early import StoringEarly
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.registry import RunningTurns
 from bobbin_gateway.turns.running import RunningTurn
@@ -69,7 +69,7 @@ async def test_items_that_come_together_are_stored_together_as_they_were() -> No
     memory = Memory()
     async with broken_store(items=memory) as store:
         running = running_turn(store)
-        async with storing_early(store, running):
+        async with StoringEarly(store, running):
             content = {"n": 1}
             running.emit(hidden("a", content))
             running.emit(hidden("b"))
@@ -87,7 +87,7 @@ async def test_what_comes_during_a_call_goes_out_with_the_next_and_no_event_wait
     memory.may_answer.clear()
     async with broken_store(items=memory) as store:
         running = running_turn(store)
-        async with storing_early(store, running):
+        async with StoringEarly(store, running):
             running.emit(hidden("a"))
             await memory.told.wait()
             for name in ("b", "c", "b"):
@@ -106,7 +106,7 @@ async def test_a_store_that_is_away_is_asked_again_a_few_times(
     memory = Memory(away=away)
     async with broken_store(items=memory) as store:
         running = running_turn(store)
-        async with storing_early(store, running):
+        async with StoringEarly(store, running):
             running.emit(hidden("a"))
             await until(lambda: len(memory.calls) >= calls)
             await asyncio.sleep(0.1)
@@ -119,7 +119,7 @@ async def test_a_refusal_ends_the_turn_here_only_if_it_is_another_gateways(code:
     memory = Memory(code=code)
     async with broken_store(items=memory) as store:
         running = running_turn(store)
-        async with storing_early(store, running):
+        async with StoringEarly(store, running):
             running.emit(hidden("a"))
             await memory.told.wait()
         assert running.lost is (code == "lease_lost")
@@ -135,7 +135,7 @@ async def test_the_end_of_a_turn_waits_for_a_call_under_way_but_not_for_long(
     clock = asyncio.get_running_loop().time
     async with broken_store(items=memory) as store:
         running = running_turn(store)
-        async with storing_early(store, running):
+        async with StoringEarly(store, running):
             running.emit(hidden("a"))
             await memory.told.wait()
             running.emit(hidden("b"))
@@ -151,7 +151,7 @@ async def test_the_end_of_a_turn_does_not_wait_for_a_store_that_is_away() -> Non
     async with broken_store(items=memory) as store:
         running = running_turn(store)
         async with asyncio.timeout(5):
-            async with storing_early(store, running):
+            async with StoringEarly(store, running):
                 running.emit(hidden("a"))
                 await until(lambda: len(memory.calls) > 1)
     assert 2 <= len(memory.calls) <= 3
@@ -163,7 +163,7 @@ async def test_a_turn_that_fails_leaves_nothing_behind() -> None:
     async with broken_store(items=memory) as store:
         running = running_turn(store)
         with pytest.raises(RuntimeError):  # noqa: PT012 (what fails is the block)
-            async with storing_early(store, running):
+            async with StoringEarly(store, running):
                 running.emit(hidden("a"))
                 raise RuntimeError("the agent")
     assert asyncio.all_tasks() == before
