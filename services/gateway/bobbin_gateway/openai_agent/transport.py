@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import lru_cache
 
 import aiohttp
 import httpx2
@@ -16,6 +17,11 @@ import httpx2
 from bobbin_gateway.watchdog import Watchdog
 
 _BODY = "bobbin.body"
+
+
+@lru_cache(maxsize=256)
+def _text(raw: bytes) -> str:
+    return raw.decode("latin-1")
 
 
 def chunks_of(response: httpx2.Response) -> AsyncIterator[bytes]:
@@ -45,7 +51,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 response = await self._open_session().request(
                     request.method,
                     str(request.url),
-                    headers=request.headers,
+                    # They live as long as the stream, and are nearly the same for all.
+                    headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
                     data=await request.aread() or None,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
