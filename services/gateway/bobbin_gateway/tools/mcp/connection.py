@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import anyio
 import structlog
@@ -23,12 +24,16 @@ from bobbin_gateway.tools.mcp.session import Session
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 LOOK_INTERVAL_S = 60.0
 """How often the list is read again though nothing was heard: a server behind HTTP dies in silence."""
 SETTLE_S = 0.1
 """How long several changes of the list are taken for one."""
+LAST_WORD_S = 1.0
+"""How long a lost session may take to tell those who wait for an answer."""
 WAIT_S = 10.0
 """For how long after the loss of a server calls wait for it: few restarts take longer."""
 
@@ -44,6 +49,8 @@ class Connection:
         """By the event loop's clock."""
         self._refusals = Refusals()
         self._there = asyncio.Event()
+        self._lost = asyncio.Event()
+        """Set when the session of now is lost."""
         self._doubt = asyncio.Event()
         """Set when the list may have changed, or the server may be gone: reading the list tells."""
 
@@ -88,29 +95,29 @@ class Connection:
             MCPError: The server refuses the call, or the connection was lost meanwhile.
             ValueError: The answer is none.
         """
-        session, refusals = await self._standing()
+        session, lost, refusals = await self._standing()
         try:
-            return await session.call(name, arguments, meta, on_progress)
+            return await _unless_lost(session.call(name, arguments, meta, on_progress), lost)
         except MCPError as error:
-            lost = error.code == types.CONNECTION_CLOSED
-            if lost or refusals.expired:
+            closed = error.code == types.CONNECTION_CLOSED
+            if closed or refusals.expired:
                 self._doubt.set()
-            if lost or not refusals.expired:
+            if closed or not refusals.expired:
                 raise
         # It was restarted and does not know the session, so it has not looked at the call either.
         self._forget(session)
-        session, _ = await self._standing()
-        return await session.call(name, arguments, meta, on_progress)
+        session, lost, _ = await self._standing()
+        return await _unless_lost(session.call(name, arguments, meta, on_progress), lost)
 
-    async def _standing(self) -> tuple[Session, Refusals]:
-        """The session, and what is refused in it, as soon as there is one."""
+    async def _standing(self) -> tuple[Session, asyncio.Event, Refusals]:
+        """The session as soon as there is one, what is set when it is lost, and what is refused in it."""
         try:
             async with asyncio.timeout_at(self._away_since + WAIT_S):
                 while self._session is None:
                     await self._there.wait()
         except TimeoutError:
             raise ServerGone("it did not come back in time") from None
-        return self._session, self._refusals
+        return self._session, self._lost, self._refusals
 
     async def _keep(self) -> None:
         """Connect, and stay connected until something fails. All of it in this task: anyio demands it."""
@@ -125,7 +132,7 @@ class Connection:
                 status = "" if self._refusals.status is None else f" (HTTP status {self._refusals.status})"
                 raise ServerGone(f"{error.message}{status}") from error
             log.info("MCP server is there", server=self.server.name, tools=len(self.offers))
-            self._session = session
+            self._session, self._lost = session, asyncio.Event()
             self._there.set()
             try:
                 async with anyio.create_task_group() as tasks:
@@ -153,6 +160,7 @@ class Connection:
             self._session = None
             self._away_since = _now()
             self._there.clear()
+            self._lost.set()
 
     async def _keep_looking(self, session: Session) -> NoReturn:
         while True:
@@ -178,6 +186,24 @@ class Connection:
         for sentence in found.left_out:
             log.warning("MCP tool is left out", server=self.server.name, tool=sentence)
         return True
+
+
+async def _unless_lost(calling: Coroutine[Any, Any, T], lost: asyncio.Event) -> T:
+    """The answer to a call. A session that ends may forget who waits for one.
+
+    Raises:
+        MCPError: It is lost.
+    """
+    call, losing = asyncio.create_task(calling), asyncio.create_task(lost.wait())
+    try:
+        await asyncio.wait([call, losing], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([call], timeout=LAST_WORD_S if losing.done() else None)
+        if not call.done():
+            raise MCPError(types.CONNECTION_CLOSED, "Connection closed")
+        return call.result()
+    finally:
+        losing.cancel()
+        call.cancel()
 
 
 def _now() -> float:

@@ -12,9 +12,11 @@ from typing import Any
 import psutil
 import pytest
 import structlog
+from mcp import MCPError, types
 
 from bobbin_gateway.tools.mcp import connection
 from bobbin_gateway.tools.mcp.configuration import Program
+from bobbin_gateway.tools.mcp.connection import _unless_lost
 from bobbin_gateway.tools.mcp.servers import open_mcp
 from bobbin_gateway.tools.tool import ToolError
 from tests.mcp import Shown, a_server, by_http, by_stdio, call, http_service, named, opened, until, words
@@ -198,3 +200,19 @@ async def test_a_server_that_is_not_trusted_shows_no_widgets() -> None:
 async def test_only_chosen_tools_are_offered() -> None:
     async with opened(by_stdio(tools=frozenset({"add", "nothing"}))) as mcp:
         assert [tool.spec.name for tool in mcp.tools()] == ["it__add"]
+
+
+async def test_who_waits_for_an_answer_is_told_of_the_loss_though_the_session_forgets_them() -> None:
+    lost = asyncio.Event()
+    never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def call() -> str:
+        return await never
+
+    calling = asyncio.create_task(_unless_lost(call(), lost))
+    await asyncio.sleep(0)
+    lost.set()
+    with pytest.raises(MCPError) as failure:
+        await asyncio.wait_for(calling, 5)
+    assert failure.value.code == types.CONNECTION_CLOSED
+    assert never.cancelled()
