@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import cast
 
 import httpx2
 
 from bobbin_gateway.openai_agent import failures
-from bobbin_gateway.openai_agent.transport import chunks_of
-
-_SENT = httpx2.Request("POST", "http://sent")
+from bobbin_gateway.openai_agent.transport import raw_body
 
 TAIL_S = 1.0
 """How long a stream may go on after its answer's end. Usually its end comes with it; but a server may keep
@@ -21,16 +20,19 @@ it open."""
 @asynccontextmanager
 async def open_body(response: httpx2.Response) -> AsyncGenerator[AsyncIterator[bytes]]:
     """The body as it comes. Leaving closes the connection, unless all has been read."""
+    body: httpx2.AsyncByteStream | httpx2.Response = response
     try:
         if "content-encoding" in response.headers:
             async with aclosing(response.aiter_bytes()) as chunks:
                 yield chunks
+        elif raw := raw_body(response):
+            body = raw
+            del response  # it need not live as long as the stream, nor the request with all the history in it
+            yield aiter(raw)
         else:
-            # Headers, and the request with all the history in it, need not live as long as the stream.
-            response.headers, response.request = httpx2.Headers(), _SENT
-            yield chunks_of(response)
+            yield aiter(cast("httpx2.AsyncByteStream", response.stream))
     finally:
-        await response.aclose()
+        await body.aclose()
 
 
 async def drain(chunks: AsyncIterator[bytes]) -> None:

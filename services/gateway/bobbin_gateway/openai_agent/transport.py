@@ -24,10 +24,9 @@ def _text(raw: bytes) -> str:
     return raw.decode("latin-1")
 
 
-def chunks_of(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The body of a streamed response as it comes over the wire, without the layers between it and us."""
-    body: httpx2.AsyncByteStream = response.extensions.get(_BODY, response.stream)
-    return aiter(body)
+def raw_body(response: httpx2.Response) -> httpx2.AsyncByteStream | None:
+    """The body of a response of ours as it comes over the wire, without the layers between it and us."""
+    return response.extensions.get(_BODY)
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):

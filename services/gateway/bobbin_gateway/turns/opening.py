@@ -30,14 +30,15 @@ class Opening:
 
     def __init__(self, request: TurnRequest, begun: TurnBegun) -> None:
         self._request = request
-        message = None if begun.message is None else msgspec.convert(begun.message, UserMessageItem)
+        history = _known_items(begun.history)
+        message = None if begun.message is None else _message(begun.message, history)
         self._subject = None if begun.subject is None else thread_item_of(begun.subject)
         chosen = message.inference_options if message and _brings_message(request) else InferenceOptions()
         self.turn = Turn(
             id=begun.turn_id,
             owner_id=request.owner_id,
             thread=begun.thread,
-            history=_known_items(begun.history),
+            history=history,
             message=message,
             model=chosen.model,
             tool_choice=None if chosen.tool_choice is None else chosen.tool_choice.id,
@@ -61,6 +62,13 @@ class Opening:
             return partial(abilities.agent.respond, self.turn)
         sender = self._subject if isinstance(self._subject, WidgetItem) else None
         return partial(abilities.acting.on_action, self.turn, action, sender)
+
+
+def _message(stored: StoredItem, history: list[ThreadItem]) -> UserMessageItem:
+    """The message, which is held once only: usually it is the last item of the history."""
+    if history and history[-1].id == stored["id"] and isinstance(history[-1], UserMessageItem):
+        return history[-1]
+    return msgspec.convert(stored, UserMessageItem)
 
 
 def _known_items(items: list[StoredItem]) -> list[ThreadItem]:
