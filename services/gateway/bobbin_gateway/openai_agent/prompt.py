@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -137,35 +137,46 @@ def _choice(prompt: Prompt, function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses_content(message: Message, files: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [{"type": "input_text", "text": message.text}]
-    for attachment in message.attachments:
-        data = files.get(attachment.id)
-        if data is None:
-            continue
-        if isinstance(attachment, ImageAttachment):
-            parts.append({"type": "input_image", "image_url": _data_url(attachment, data)})
-        elif text := _text_of(attachment, data):
-            parts.append({"type": "input_text", "text": text})
-        else:
-            file_data = _data_url(attachment, data)
-            parts.append({"type": "input_file", "filename": attachment.name, "file_data": file_data})
+    parts: list[dict[str, Any]] = []
+    for kind, name, value in _parts(message, files):
+        match kind:
+            case "text":
+                parts.append({"type": "input_text", "text": value})
+            case "image":
+                parts.append({"type": "input_image", "image_url": value})
+            case "file":
+                parts.append({"type": "input_file", "filename": name, "file_data": value})
     return parts
 
 
 def _chat_content(message: Message, files: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
+    parts: list[dict[str, Any]] = []
+    for kind, name, value in _parts(message, files):
+        match kind:
+            case "text":
+                parts.append({"type": "text", "text": value})
+            case "image":
+                parts.append({"type": "image_url", "image_url": {"url": value}})
+            case "file":
+                parts.append({"type": "file", "file": {"filename": name, "file_data": value}})
+    return parts
+
+
+def _parts(
+    message: Message, files: Mapping[str, bytes]
+) -> Iterator[tuple[Literal["text", "image", "file"], str, str]]:
+    """What a message consists of: kind, name, and the text, or the address that holds the bytes."""
+    yield "text", "", message.text
     for attachment in message.attachments:
         data = files.get(attachment.id)
         if data is None:
             continue
         if isinstance(attachment, ImageAttachment):
-            parts.append({"type": "image_url", "image_url": {"url": _data_url(attachment, data)}})
+            yield "image", attachment.name, _data_url(attachment, data)
         elif text := _text_of(attachment, data):
-            parts.append({"type": "text", "text": text})
+            yield "text", attachment.name, text
         else:
-            file = {"filename": attachment.name, "file_data": _data_url(attachment, data)}
-            parts.append({"type": "file", "file": file})
-    return parts
+            yield "file", attachment.name, _data_url(attachment, data)
 
 
 def _data_url(attachment: Attachment, data: bytes) -> str:

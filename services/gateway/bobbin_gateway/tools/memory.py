@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +33,7 @@ def remembered(turn: Turn, exchange: ToolExchange) -> HiddenContextItem:
 
 def recalled(content: Any) -> ToolExchange | None:
     """The exchange that a hidden item holds; None if it holds something else."""
-    if not isinstance(content, dict) or content.get("type") != "tool_exchange":  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(content, dict) or cast("dict[str, Any]", content).get("type") != "tool_exchange":
         return None
     try:
         return msgspec.convert(content, ToolExchange)
