@@ -28,6 +28,8 @@ FULL_SPEED = Load("turn at 16", 16, TURN)
 PACED = Load("paced turn at 16", 16, "deltas=20&delay_ms=5")
 LOADS = (ONE_BY_ONE, FULL_SPEED, PACED)
 
+WARM_CLIENTS = 32
+"""At least as many as any part has ask at the same moment: pools are then as large as they get."""
 BURST = "per_write=100"
 STEADY_STREAMS = 64
 STEADY_DELAY_S = 0.04
@@ -39,7 +41,7 @@ SETTLE_S = 0.1
 
 async def warm_up(target: Target, turns: int) -> None:
     """Have connections, statements and code paths in place before anything is measured."""
-    async with connections(target.port, 16) as clients:
+    async with connections(target.port, WARM_CLIENTS) as clients:
         await closed_loop(clients, turns, lambda _: target.create(TURN))
 
 

@@ -80,7 +80,6 @@ ELSEWHERE = {
     "bobbin_gateway/turns/naming.py": THROUGH_HTTP,
     "bobbin_gateway/turns/opening.py": THROUGH_HTTP,
     "bobbin_gateway/turns/request.py": "a struct",
-    "bobbin_gateway/turns/readers.py": "tests/integration/gateway/test_resume.py",
     "bobbin_gateway/turns/registry.py": THROUGH_HTTP,
     "bobbin_gateway/turns/running.py": THROUGH_HTTP,
     "bobbin_gateway/turns/source.py": "tests/integration/gateway/test_resume.py",

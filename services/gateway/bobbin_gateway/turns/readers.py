@@ -44,7 +44,7 @@ class Readers:
             StoreUnavailable: The store cannot be reached.
             Draining: The process is stopping.
         """
-        if running := self._turns.get(owner_id, turn_id):
+        if running := self._here(owner_id, turn_id, after):
             running.enter(resumable=resumable)
             return running
         if self.closed:
@@ -66,6 +66,15 @@ class Readers:
         if self.closed:
             raise Draining
         return FinalSource(await self._store.turn_result(owner_id, turn_id))  # or there is none: it raises
+
+    def _here(self, owner_id: str, turn_id: str, after: int) -> RunningTurn | None:
+        """The turn, if it runs in this process.
+
+        Who has read further than it got here has read on elsewhere: then it is another gateway's by now (this
+        one stood still), and we are about to learn it.
+        """
+        running = self._turns.get(owner_id, turn_id)
+        return running if running is not None and after <= len(running.log.frames) else None
 
     async def join(self, owner_id: str, turn_id: str, reader_id: str, *, resumable: bool) -> Source:
         """Let a request that was sent again into its turn; entered.
@@ -90,7 +99,7 @@ class Readers:
             StoreUnavailable: The store cannot be reached.
             Draining: The process is stopping.
         """
-        if self._turns.get(owner_id, turn_id) is None:
+        if self._here(owner_id, turn_id, after) is None:
             await self._store.join_turn(owner_id, turn_id, new_id("turn"))
         return await self.open(owner_id, turn_id, resumable=True, after=after)
 
