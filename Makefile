@@ -5,7 +5,7 @@ VENV   := .venv
 UV     := $(VENV)/bin/uv
 SYNCED := $(VENV)/.synced
 SYNCED_RUN := $(VENV)/.synced-run
-LOCKED := pyproject.toml uv.lock shared/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
+LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
 .DEFAULT_GOAL := help

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 PACKAGES = {
     ROOT / "shared/bobbin_protocol": ROOT / "tests/unit/protocol",
+    ROOT / "shared/telemetry/bobbin_telemetry": ROOT / "tests/unit/telemetry",
     ROOT / "services/gateway/bobbin_gateway": ROOT / "tests/unit/gateway",
     ROOT / "services/store/bobbin_store": ROOT / "tests/unit/store",
     ROOT / "services/gateway/examples/tasks": ROOT / "tests/unit/examples/tasks",
@@ -62,7 +63,6 @@ ELSEWHERE = {
     "bobbin_gateway/http/turn_inputs.py": THROUGH_HTTP,
     "bobbin_gateway/http/turns.py": "tests/integration/gateway/test_resume.py and test_cancel.py",
     "bobbin_gateway/listening.py": "tests/integration/gateway/test_disconnect.py",
-    "bobbin_gateway/logs.py": "set-up of a library",
     "bobbin_gateway/openai_agent/responses_events.py": "types only: tested with responses_reader.py",
     "bobbin_gateway/openai_agent/titling.py": "tests/unit/gateway/openai_agent/test_agent.py",
     "bobbin_gateway/openai_agent/transport.py": "tests/unit/gateway/openai_agent/test_client.py",
@@ -94,7 +94,7 @@ ELSEWHERE = {
     "bobbin_store/http/threads.py": ROUTES,
     "bobbin_store/http/turns.py": ROUTES,
     "bobbin_store/http/watch.py": ROUTES,
-    "bobbin_store/logs.py": "set-up of a library",
+    "bobbin_telemetry/logs.py": "set-up of a library",
     "tasks/agent.py": "wiring: tests/integration/test_tasks.py",
     "tasks/settings.py": "wiring: tests/integration/test_tasks.py",
 }

@@ -15,11 +15,11 @@ from litestar import Litestar
 
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.files.blobs import check_url
-from bobbin_gateway.logs import configure_logs
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
 from bobbin_protocol.settings import BrokenSettings, read_settings
+from bobbin_telemetry.logs import configure_logs
 
 
 def app() -> Litestar:

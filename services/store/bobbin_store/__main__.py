@@ -31,9 +31,9 @@ from bobbin_protocol.settings import BrokenSettings, read_settings
 from bobbin_store.app import create_app
 from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.errors import CannotStart
-from bobbin_store.logs import configure_logs
 from bobbin_store.migrate import migrate_when_ready
 from bobbin_store.settings import Settings
+from bobbin_telemetry.logs import configure_logs
 
 log = structlog.stdlib.get_logger()
 
