@@ -9,13 +9,25 @@ LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyprojec
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench chaos clean
+.PHONY: help run up down logs roll test check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 run: $(SYNCED_RUN)  ## Start PostgreSQL, store, model and gateway on this machine
 	@exec $(VENV)/bin/python services/run.py
+
+up:  ## Start it in containers: two stores, two gateways, a proxy (needs Docker)
+	@sh deploy/up.sh
+
+down:  ## Stop the containers; the data stays
+	docker compose --profile '*' down
+
+logs:  ## Follow what the containers log
+	docker compose logs --follow --tail 100
+
+roll:  ## Replace stores and gateways one by one, without losing an answer
+	@sh deploy/roll.sh
 
 test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
 	$(VENV)/bin/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)

@@ -1,0 +1,9 @@
+# For the scripts beside it: what compose.yaml needs to know in the environment.
+
+is_set() {
+    printenv "$1" >/dev/null || grep -Eqs "^$1=." .env
+}
+if ! is_set OPENAI_API_KEY && ! is_set OPENAI_BASE_URL; then
+    export OPENAI_API_KEY=demo OPENAI_BASE_URL=http://demo-model:8080/v1 MODEL="${MODEL:-demo}"
+    export COMPOSE_PROFILES="${COMPOSE_PROFILES:+$COMPOSE_PROFILES,}demo"
+fi

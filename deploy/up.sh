@@ -1,0 +1,19 @@
+#!/bin/sh
+# `make up`: make what is secret, once, and start all of compose.yaml; says where the chat is.
+set -eu
+cd "$(dirname "$0")/.."
+. deploy/environment.sh
+
+secrets=${SECRETS_DIR:-.secrets}
+# The folder keeps others out; the files must be readable for the users of the containers.
+mkdir -p -m 700 "$secrets"
+for name in postgres_password store_token files_secret; do
+    [ -s "$secrets/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$secrets/$name"
+    chmod 644 "$secrets/$name"
+done
+
+docker compose build
+docker compose up --detach --wait --remove-orphans
+[ "${OPENAI_BASE_URL:-}" != http://demo-model:8080/v1 ] || echo "No OPENAI_API_KEY: answers come from the demo model."
+echo
+echo "Bobbin is ready: http://$(docker compose port proxy 8080)"
