@@ -57,16 +57,16 @@ def main() -> int:
         example = read_settings(ExampleSettings, environ)
         _use_example(example, environ)
         read_settings(StoreSettings, environ)
-        read_settings(GatewaySettings, environ)
+        gateway = read_settings(GatewaySettings, environ)
     except BrokenSettings as error:
         print(f"make run: {error}", file=sys.stderr)
         return 1
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        if "FILES_SECRET" not in environ:
+        if not gateway.files_secret:
             environ["FILES_SECRET"] = _kept_secret(Path(environ.get("DATA_DIR", ".data")))
         _start(processes, "store", "bobbin_store", environ)
-        if "OPENAI_API_KEY" not in environ and "OPENAI_BASE_URL" not in environ:
+        if not gateway.openai_api_key and not gateway.openai_base_url:
             _start_demo_model(processes, environ)
         if example.example_mcp:
             _start_mcp_server(processes, example.example, environ)
@@ -92,7 +92,8 @@ def _environment() -> dict[str, str]:
     environ.setdefault("STORE_HOST", "127.0.0.1")
     environ.setdefault("STORE_PORT", "8001")
     environ.setdefault("STORE_URL", f"http://{_reachable(environ['STORE_HOST'])}:{environ['STORE_PORT']}")
-    environ.setdefault("STORE_TOKEN", secrets.token_urlsafe(32))
+    if "STORE_TOKEN_FILE" not in environ:
+        environ.setdefault("STORE_TOKEN", secrets.token_urlsafe(32))
     return environ
 
 

@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from functools import partial
 from math import ceil
 
 from granian.constants import HTTPModes, Interfaces, Loops
@@ -18,31 +19,18 @@ from bobbin_gateway.files.blobs import check_url
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
-from bobbin_protocol.settings import BrokenSettings, read_settings
+from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
 from bobbin_telemetry.logs import configure_logs
 
 
-def app() -> Litestar:
-    """The application of one worker process; granian calls it there."""
-    gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
-    configure_logs()
-    return create_app(read_settings(Settings, os.environ))
-
-
 def main() -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM; reasons not to start are a line each on stderr, and exit code 1."""
     try:
-        settings = read_settings(Settings, os.environ)
-        if settings.gateway_agent:
-            load_agent(settings.gateway_agent)
-        read_configuration(settings.mcp_config, os.environ)
-        check_url(settings.attachments_url)
-        _check_port(settings.gateway_host, settings.gateway_port)
-    except (BrokenSettings, ValueError, OSError) as error:
-        sys.exit(f"gateway: {error}")
-    Server(
-        "bobbin_gateway.__main__:app",
-        factory=True,
+        settings = read_settings(Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_port])
+    except BrokenSettings as error:
+        sys.exit(refusal("bobbin-gateway", error))
+    server = Server(
+        "bobbin_gateway",
         interface=Interfaces.ASGI,
         address=settings.gateway_host,
         port=settings.gateway_port,
@@ -55,17 +43,42 @@ def main() -> None:
         workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
         log_level=LogLevels.warning,
         process_name=None,
-    ).serve()
+    )
+    server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
 
 
-def _check_port(host: str, port: int) -> None:
+def worker_app(settings: Settings) -> Litestar:
+    """The application of one worker process; granian calls it there."""
+    gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
+    configure_logs()
+    return create_app(settings)
+
+
+def _check_agent(settings: Settings) -> None:
+    if settings.openai_api_key:  # which may come from a file; where an agent of one's own looks for it
+        os.environ["OPENAI_API_KEY"] = settings.openai_api_key
+    if settings.gateway_agent:
+        load_agent(settings.gateway_agent)
+
+
+def _check_mcp(settings: Settings) -> None:
+    read_configuration(settings.mcp_config, os.environ)
+
+
+def _check_files(settings: Settings) -> None:
+    check_url(settings.attachments_url)
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse an address in use, or none of ours: granian would share it with its present owner."""
+    host, port = settings.gateway_host, settings.gateway_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise OSError(
+            raise ValueError(
                 f"cannot listen on {host}:{port} (GATEWAY_HOST, GATEWAY_PORT): {error.strerror}"
             ) from error
 

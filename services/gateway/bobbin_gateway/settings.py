@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from bobbin_protocol.settings import SECRET
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Every setting of the gateway; the variable has the field's name in capitals."""
@@ -18,7 +20,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway_workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes")] = 1
 
     store_url: Annotated[str, Meta(description="Where the store is")] = "http://127.0.0.1:8001"
-    store_token: Annotated[str, Meta(min_length=16, description="The store's service token")]
+    store_token: Annotated[str, Meta(min_length=16, description="The store's service token", extra=SECRET)]
     store_timeout_s: Annotated[float, Meta(gt=0, description="Longest wait for one call to the store, s")] = (
         10.0
     )
@@ -36,7 +38,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Allow `AUTH=none` on an address that is not loopback: someone else guards the door"
         ),
     ] = False
-    jwt_secret: Annotated[str, Meta(description="`AUTH=jwt`: the HS256 secret, 32 bytes or more")] = ""
+    jwt_secret: Annotated[
+        str, Meta(description="`AUTH=jwt`: the HS256 secret, 32 bytes or more", extra=SECRET)
+    ] = ""
     jwt_jwks_url: Annotated[str, Meta(description="`AUTH=jwt`: where the RS256, ES256 or EdDSA keys are")] = (
         ""
     )
@@ -90,7 +94,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Secret that URLs of files are signed with, 16 characters or more; empty: derived "
-            "from `STORE_TOKEN`. Another one makes the previews of old images fail"
+            "from `STORE_TOKEN`. Another one makes the previews of old images fail",
+            extra=SECRET,
         ),
     ] = ""
     upload_url_s: Annotated[
@@ -101,7 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway_agent: Annotated[
         str, Meta(description="An agent of your own, `package.module:object`; empty: the built-in one")
     ] = ""
-    openai_api_key: Annotated[str, Meta(description="As the openai package reads it")] = ""
+    openai_api_key: Annotated[str, Meta(description="As the openai package reads it", extra=SECRET)] = ""
     openai_base_url: Annotated[str, Meta(description="As the openai package reads it")] = ""
     model: Annotated[str, Meta(description="The model that answers")] = "gpt-5-mini"
     model_api: Annotated[
@@ -147,14 +152,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Further fields of each request to the model, a JSON object in the words of its API "
-            '(`{"reasoning": {"effort": "low", "summary": "auto"}}`)'
+            '(`{"reasoning": {"effort": "low", "summary": "auto"}}`)',
+            extra=SECRET,  # it may hold credentials
         ),
     ] = ""
     model_tools: Annotated[
         str,
         Meta(
             description="Tools that run at the provider, a JSON list in the words of its API "
-            '(`[{"type": "web_search"}]`)'
+            '(`[{"type": "web_search"}]`)',
+            extra=SECRET,  # it may hold credentials
         ),
     ] = ""
     tool_timeout_s: Annotated[
@@ -238,7 +245,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 2_097_152
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Refuse combinations that are each fine alone.
 
         Raises:

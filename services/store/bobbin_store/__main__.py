@@ -27,7 +27,7 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from litestar import Litestar
 
-from bobbin_protocol.settings import BrokenSettings, read_settings
+from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
 from bobbin_store.app import create_app
 from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.errors import CannotStart
@@ -44,20 +44,19 @@ WATCH_INTERVAL_S = 1.0
 
 
 def main() -> None:
-    """Run the store until SIGTERM or SIGINT; a reason not to start is one line on stderr and exit code 1."""
+    """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
     configure_logs()
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
     try:
-        settings = read_settings(Settings, os.environ)
+        settings = read_settings(Settings, os.environ, [check_port])
         with ExitStack() as stack:
-            check_port(settings.store_host, settings.store_port)
             if not settings.database_url:
                 dsn = stack.enter_context(embedded_database(Path(settings.data_dir)))
                 settings = msgspec.structs.replace(settings, database_url=dsn)
-            asyncio.run(migrate_when_ready(settings.database_url, settings.store_database_wait_s))
+            asyncio.run(migrate_when_ready(settings.dsn, settings.store_database_wait_s))
             serve(settings)
     except (BrokenSettings, CannotStart) as error:
-        sys.exit("bobbin-store: " + "; ".join(str(error).splitlines()))
+        sys.exit(refusal("bobbin-store", error))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -119,12 +118,13 @@ def embedded_database(data_dir: Path) -> Generator[str]:
         server.stop()
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(settings: Settings) -> None:
     """Look whether the address can be listened on: granian would share a port in use with its present owner.
 
     Raises:
-        CannotStart: It cannot; the text says why.
+        ValueError: It cannot; the text says why.
     """
+    host, port = settings.store_host, settings.store_port
     deadline = time.monotonic() + PORT_WAIT_S
     while True:
         try:
@@ -135,7 +135,7 @@ def check_port(host: str, port: int) -> None:
                 return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise CannotStart(
+                raise ValueError(
                     f"cannot listen on {host}:{port} (STORE_HOST, STORE_PORT): {error.strerror}"
                 ) from error
             time.sleep(0.1)

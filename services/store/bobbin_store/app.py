@@ -32,11 +32,11 @@ from bobbin_store.settings import Settings
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Compose the store. The database at `settings.database_url` must be migrated before it is used."""
+    """Compose the store. The database at `settings.dsn` must be migrated before it is used."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with open_database(settings.database_url, settings) as database, expiring(database):
+        async with open_database(settings.dsn, settings) as database, expiring(database):
             app.state.settings = settings
             app.state.database = database
             yield

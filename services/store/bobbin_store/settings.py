@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Meta
+
+from bobbin_protocol.settings import SECRET, SECRET_URL
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             min_length=16,
             pattern=r"^[\x21-\x7e]+\Z",
             description="Secret that every caller shows as a bearer token.",
+            extra=SECRET,
         ),
     ]
     store_workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
@@ -27,7 +31,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             pattern=r"^(postgres(ql)?://.*)?\Z",
             description="PostgreSQL to use, version 14 or later; empty: an embedded one under `DATA_DIR`.",
+            extra=SECRET_URL,
         ),
+    ] = ""
+    database_password: Annotated[
+        str, Meta(description="The password for `DATABASE_URL`, if that has none.", extra=SECRET)
     ] = ""
     data_dir: Annotated[str, Meta(min_length=1, description="Folder of the embedded database.")] = ".data"
     store_pool_size: Annotated[
@@ -53,3 +61,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_stop_timeout_s: Annotated[
         int, Meta(ge=1, le=3600, description="How long a stop waits for requests to finish, in seconds.")
     ] = 15
+
+    def check(self) -> None:
+        """Refuse combinations that are each fine alone.
+
+        Raises:
+            ValueError: One sentence per mistake.
+        """
+        if self.database_password and not self.database_url:
+            raise ValueError("DATABASE_PASSWORD needs a DATABASE_URL")
+        if self.database_password and _has_password(self.database_url):
+            raise ValueError("DATABASE_PASSWORD is set, and DATABASE_URL has a password too")
+
+    @property
+    def dsn(self) -> str:
+        """`database_url` with its password."""
+        if not self.database_password:
+            return self.database_url
+        url = urlsplit(self.database_url)
+        user, _, hosts = url.netloc.rpartition("@")
+        password = quote(self.database_password, safe="")
+        return url._replace(netloc=f"{user.removesuffix(':')}:{password}@{hosts}").geturl()
+
+
+def _has_password(url: str) -> bool:
+    credentials, _, _ = urlsplit(url).netloc.rpartition("@")
+    return bool(credentials.partition(":")[2])

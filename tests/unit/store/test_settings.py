@@ -40,3 +40,25 @@ def test_every_setting_says_what_it_means() -> None:
     for line in settings_table(Settings).splitlines()[2:]:
         _, name, _, meaning, _ = line.split("|")
         assert meaning.strip(), name
+
+
+@pytest.mark.parametrize(
+    ("url", "dsn"),
+    [
+        (
+            "postgresql://bobbin@db/x?sslmode=require",
+            "postgresql://bobbin:p%40%2F%3A%20@db/x?sslmode=require",
+        ),
+        ("postgresql://bobbin@one:5432,two:5432/x", "postgresql://bobbin:p%40%2F%3A%20@one:5432,two:5432/x"),
+        ("postgresql:///x?host=/run&user=bobbin", "postgresql://:p%40%2F%3A%20@/x?host=/run&user=bobbin"),
+    ],
+)
+def test_the_password_of_the_database_may_stand_by_itself(url: str, dsn: str) -> None:
+    assert Settings(store_token=TOKEN, database_url=url, database_password="p@/: ").dsn == dsn
+    assert Settings(store_token=TOKEN, database_url=dsn).dsn == dsn
+
+
+def test_a_password_belongs_to_a_database_without_one() -> None:
+    for url in ("", "postgresql://bobbin:other@db/x"):
+        with pytest.raises(BrokenSettings, match="DATABASE_PASSWORD"):
+            read_settings(Settings, {"STORE_TOKEN": TOKEN, "DATABASE_URL": url, "DATABASE_PASSWORD": "p"})
