@@ -12,15 +12,15 @@ from math import ceil
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
-from litestar import Litestar
 
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.files.blobs import check_url
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
-from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
-from bobbin_telemetry.logs import configure_logs
+from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, refusal, shown_settings
+from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
+from bobbin_telemetry.requests import NamedRequests
 
 
 def main() -> None:
@@ -28,7 +28,10 @@ def main() -> None:
     try:
         settings = read_settings(Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_port])
     except BrokenSettings as error:
-        sys.exit(refusal("bobbin-gateway", error))
+        sys.exit(refusal(_NAME, error))
+    configure_logs(_NAME, settings.log_format, settings.log_level)
+    shown = shown_settings(settings, defaults=not is_console(settings.log_format))
+    log_start(shown, mistyped(Settings, os.environ))
     server = Server(
         "bobbin_gateway",
         interface=Interfaces.ASGI,
@@ -42,16 +45,17 @@ def main() -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
         log_level=LogLevels.warning,
+        log_dictconfig=GRANIAN_LOGS,
         process_name=None,
     )
     server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
 
 
-def worker_app(settings: Settings) -> Litestar:
+def worker_app(settings: Settings) -> NamedRequests:
     """The application of one worker process; granian calls it there."""
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
-    configure_logs()
-    return create_app(settings)
+    configure_logs(_NAME, settings.log_format, settings.log_level)
+    return NamedRequests(create_app(settings), access_log=settings.access_log)
 
 
 def _check_agent(settings: Settings) -> None:
@@ -83,6 +87,7 @@ def _check_port(settings: Settings) -> None:
             ) from error
 
 
+_NAME = "bobbin-gateway"
 _MOST_STREAMS = 65_536
 """Requests at once in one worker; granian counts an open stream as one."""
 

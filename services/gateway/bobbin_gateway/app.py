@@ -38,6 +38,7 @@ from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.tools.mcp.servers import open_mcp
 from bobbin_gateway.turns.beginning import Beginnings
 from bobbin_gateway.turns.engine import TurnEngine
+from bobbin_telemetry.requests import REQUEST_ID_HEADER
 
 log = structlog.get_logger()
 
@@ -111,7 +112,7 @@ def _cors(settings: Settings) -> CORSConfig | None:
         allow_methods=["GET", "POST", "PUT"],
         allow_headers=["*"],
         allow_credentials=True,
-        expose_headers=["ChatKit-Turn-Id", "Retry-After"],
+        expose_headers=["ChatKit-Turn-Id", "Retry-After", REQUEST_ID_HEADER],
     )
 
 

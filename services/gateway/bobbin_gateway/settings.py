@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from bobbin_protocol.settings import SECRET
+from bobbin_telemetry.logs import AccessLog, LogFormat, LogLevel
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -244,6 +245,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         4_194_304
     )
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, bytes")] = 2_097_152
+
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    access_log: AccessLog = False
 
     def check(self) -> None:
         """Refuse combinations that are each fine alone.

@@ -36,6 +36,7 @@ from bobbin_protocol.store.turns import (
 from bobbin_protocol.store.watch import Watch, Watched
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import encode_json
+from bobbin_telemetry.requests import REQUEST_ID_HEADER, current_request_id
 
 T = TypeVar("T")
 Order = Literal["asc", "desc"]
@@ -220,6 +221,8 @@ class Store:
     ) -> tuple[bytes, str, int]:
         """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
         headers = {} if owner_id is None else {OWNER_HEADER: owner_id}
+        if request_id := current_request_id():
+            headers[REQUEST_ID_HEADER] = request_id
         try:
             data = None if body is None else _encode(body)
         except OverflowError:  # MessagePack has no form for whole numbers above 64 bits

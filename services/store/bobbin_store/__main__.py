@@ -25,17 +25,19 @@ import structlog
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
-from litestar import Litestar
 
-from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
+from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, refusal, shown_settings
 from bobbin_store.app import create_app
 from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.errors import CannotStart
 from bobbin_store.migrate import migrate_when_ready
 from bobbin_store.settings import Settings
-from bobbin_telemetry.logs import configure_logs
+from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
+from bobbin_telemetry.requests import NamedRequests
 
 log = structlog.stdlib.get_logger()
+
+NAME = "bobbin-store"
 
 PORT_WAIT_S = 2.0
 """How long a start waits for the workers of a killed store to let go of the port."""
@@ -45,10 +47,12 @@ WATCH_INTERVAL_S = 1.0
 
 def main() -> None:
     """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
-    configure_logs()
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
     try:
         settings = read_settings(Settings, os.environ, [check_port])
+        configure_logs(NAME, settings.log_format, settings.log_level)
+        shown = shown_settings(settings, defaults=not is_console(settings.log_format))
+        log_start(shown, mistyped(Settings, os.environ))
         with ExitStack() as stack:
             if not settings.database_url:
                 dsn = stack.enter_context(embedded_database(Path(settings.data_dir)))
@@ -56,7 +60,7 @@ def main() -> None:
             asyncio.run(migrate_when_ready(settings.dsn, settings.store_database_wait_s))
             serve(settings)
     except (BrokenSettings, CannotStart) as error:
-        sys.exit(refusal("bobbin-store", error))
+        sys.exit(refusal(NAME, error))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -72,6 +76,7 @@ def serve(settings: Settings) -> None:
         loop=Loops.uvloop,
         websockets=False,
         log_level=LogLevels.warning,
+        log_dictconfig=GRANIAN_LOGS,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.store_stop_timeout_s,
     )
@@ -79,11 +84,11 @@ def serve(settings: Settings) -> None:
     server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
 
 
-def worker_app(settings: Settings) -> Litestar:
+def worker_app(settings: Settings) -> NamedRequests:
     """Make the application inside a worker, and have the worker die with its parent."""
-    configure_logs()
+    configure_logs(NAME, settings.log_format, settings.log_level)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    return create_app(settings)
+    return NamedRequests(create_app(settings), access_log=settings.access_log)
 
 
 def _exit_with_parent() -> None:

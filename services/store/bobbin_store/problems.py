@@ -29,6 +29,7 @@ from bobbin_store.errors import (
     UnsupportedMediaType,
     WrongSender,
 )
+from bobbin_telemetry.requests import route_of
 
 log = structlog.stdlib.get_logger()
 
@@ -102,7 +103,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Tell the log everything and the caller nothing."""
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    log.error("request failed", method=request.method, route=route_of(request.scope), exc_info=error)
     return _answer(INTERNAL, "Something went wrong in the store", None)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from bobbin_protocol.settings import SECRET, SECRET_URL
+from bobbin_telemetry.logs import AccessLog, LogFormat, LogLevel
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_stop_timeout_s: Annotated[
         int, Meta(ge=1, le=3600, description="How long a stop waits for requests to finish, in seconds.")
     ] = 15
+
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    access_log: AccessLog = False
 
     def check(self) -> None:
         """Refuse combinations that are each fine alone.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
 from litestar.types import Receive, Scope, Send
@@ -22,6 +22,7 @@ from bobbin_gateway.watchdog import Watchdog
 from bobbin_protocol.events import ErrorEvent
 from bobbin_protocol.sse import PING, encode_event
 from bobbin_protocol.wire import encode_json
+from bobbin_telemetry.requests import body_send
 
 log = structlog.get_logger()
 
@@ -47,7 +48,7 @@ class TurnStream:
         del scope
         gone = asyncio.create_task(call_when_gone(receive, self._reader.stop))
         try:
-            await start(send, self._reader.turn_id)
+            send = await start(send, self._reader.turn_id)
             async with Sender(send, self._settings.send_timeout_s) as sender:
                 await _send_all(self._reader, sender)
         except TimeoutError:
@@ -85,7 +86,7 @@ class LaterStream:
         leave = _Leaving(beginning)
         gone = asyncio.create_task(call_when_gone(receive, leave))
         try:
-            await start(send, await self._likely_turn_id(beginning))
+            send = await start(send, await self._likely_turn_id(beginning))
             async with Sender(send, self._settings.send_timeout_s) as sender:
                 await self._serve(beginning, leave, sender)
         except TimeoutError:
@@ -157,14 +158,15 @@ class ErrorStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
         del scope, receive
-        await start(send, None)
+        send = await start(send, None)
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
-async def start(send: Send, turn_id: str | None) -> None:
-    """Begin a stream of events."""
+async def start(send: Send, turn_id: str | None) -> Send:
+    """Begin a stream of events; gives what to send them with."""
     turn = [] if turn_id is None else [(TURN_ID_HEADER, turn_id.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *turn]})
+    return cast("Send", body_send(send))
 
 
 async def call_when_gone(receive: Receive, callback: Callable[[], object]) -> None:

@@ -69,7 +69,7 @@ class FeedStream:
             except TimeoutError:
                 log.info("reader of a feed left behind")
 
-        await start(send, None)
+        send = await start(send, None)
         feeding = asyncio.create_task(feed())
         gone = asyncio.create_task(call_when_gone(receive, feeding.cancel))
         stopped = asyncio.create_task(self._gateway.engine.stopped.wait())

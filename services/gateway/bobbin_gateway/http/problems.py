@@ -18,6 +18,7 @@ from bobbin_gateway.turns.outcome import UNAVAILABLE, Draining
 from bobbin_protocol.problem import MEDIA_TYPE, Problem, ProblemCode
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.wire import encode_json
+from bobbin_telemetry.requests import route_of
 
 log = structlog.get_logger()
 
@@ -73,7 +74,10 @@ def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
     if problem.status >= _SERVER_FAULT:
         expected = isinstance(error, StoreUnavailable | BlobsUnavailable | KeysUnavailable | Draining)
         log.error(
-            "request failed", path=request.url.path, reason=str(error), exc_info=None if expected else error
+            "request failed",
+            route=route_of(request.scope),
+            reason=str(error),
+            exc_info=None if expected else error,
         )
     headers = {"Cache-Control": "no-store"}
     if problem.code in {"unavailable", "too_many_requests"}:

@@ -16,6 +16,7 @@ from functools import partial
 from math import inf
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from bobbin_gateway.abilities import Abilities
 from bobbin_gateway.agent import ContinuingAgent, Files, Turn
@@ -231,6 +232,7 @@ class TurnEngine:
 
     async def _run(self, running: RunningTurn, answering: Answering) -> None:
         turn, stored = running.turn, False
+        bind_contextvars(turn_id=turn.id, thread_id=turn.thread.id)  # in this task, and those that it begins
         try:
             ending = await self._answer(running, answering)
             _log_ending(turn, ending)
