@@ -44,6 +44,11 @@ PORT_WAIT_S = 2.0
 
 WATCH_INTERVAL_S = 1.0
 
+MOST_CONNECTIONS = 65_536
+"""To one worker. granian counts idle ones, too, of which each worker of a gateway keeps some; at its own
+default of 1024 by all workers, a store would stop to answer anyone once it has so many.
+"""
+
 
 def main() -> None:
     """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
@@ -75,6 +80,7 @@ def serve(settings: Settings) -> None:
         workers=settings.store_workers,
         loop=Loops.uvloop,
         websockets=False,
+        backpressure=MOST_CONNECTIONS,
         log_level=LogLevels.warning,
         log_dictconfig=GRANIAN_LOGS,
         respawn_failed_workers=True,

@@ -188,7 +188,7 @@ async def open_database(dsn: str, settings: Settings) -> AsyncGenerator[Database
     pool = asyncpg.create_pool(
         dsn,
         min_size=0,
-        max_size=settings.store_pool_size,
+        max_size=settings.worker_pool_size,
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         command_timeout=timeout_s + COMMAND_MARGIN_S,
         timeout=settings.store_pool_wait_s,

@@ -40,7 +40,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     data_dir: Annotated[str, Meta(min_length=1, description="Folder of the embedded database.")] = ".data"
     store_pool_size: Annotated[
-        int, Meta(ge=1, le=500, description="Database connections per worker, at most.")
+        int,
+        Meta(
+            ge=1,
+            le=500,
+            description="Database connections of this store, at most; its workers share them out. "
+            "`max_connections` of PostgreSQL must hold those of all stores.",
+        ),
     ] = 10
     store_pool_wait_s: Annotated[
         float, Meta(gt=0, le=300, description="How long a request waits for a connection, in seconds.")
@@ -73,10 +79,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: One sentence per mistake.
         """
+        mistakes: list[str] = []
         if self.database_password and not self.database_url:
-            raise ValueError("DATABASE_PASSWORD needs a DATABASE_URL")
+            mistakes.append("DATABASE_PASSWORD needs a DATABASE_URL")
         if self.database_password and _has_password(self.database_url):
-            raise ValueError("DATABASE_PASSWORD is set, and DATABASE_URL has a password too")
+            mistakes.append("DATABASE_PASSWORD is set, and DATABASE_URL has a password too")
+        if self.store_pool_size < self.store_workers:
+            mistakes.append("STORE_POOL_SIZE is smaller than STORE_WORKERS: each needs a connection")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+
+    @property
+    def worker_pool_size(self) -> int:
+        """Database connections of one worker, at most."""
+        return self.store_pool_size // self.store_workers
 
     @property
     def dsn(self) -> str:

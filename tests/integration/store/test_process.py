@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,16 @@ async def test_a_killed_worker_is_replaced(folder: Path, database_url: str) -> N
 
         await eventually(answers)
         assert [process.pid for process in workers_of(service)] != [worker.pid]
+
+
+async def test_connections_that_wait_keep_nobody_out(folder: Path, database_url: str) -> None:
+    """As those of many gateways do, most of the time."""
+    service = store_on(folder, DATABASE_URL=database_url, STORE_WORKERS="3")
+    with running(service), ExitStack() as idle:
+        for _ in range(1200):
+            idle.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+        async with caller(service) as http:
+            assert (await http.get("/health/ready")).status_code == 200
 
 
 async def test_a_killed_embedded_database_comes_back_without_loss(folder: Path) -> None:

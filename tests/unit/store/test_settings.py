@@ -62,3 +62,10 @@ def test_a_password_belongs_to_a_database_without_one() -> None:
     for url in ("", "postgresql://bobbin:other@db/x"):
         with pytest.raises(BrokenSettings, match="DATABASE_PASSWORD"):
             read_settings(Settings, {"STORE_TOKEN": TOKEN, "DATABASE_URL": url, "DATABASE_PASSWORD": "p"})
+
+
+def test_workers_share_the_connections_out() -> None:
+    settings = read_settings(Settings, {"STORE_TOKEN": TOKEN, "STORE_WORKERS": "3", "STORE_POOL_SIZE": "10"})
+    assert settings.worker_pool_size == 3
+    with pytest.raises(BrokenSettings, match="STORE_POOL_SIZE is smaller"):
+        read_settings(Settings, {"STORE_TOKEN": TOKEN, "STORE_WORKERS": "3", "STORE_POOL_SIZE": "2"})
