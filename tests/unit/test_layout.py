@@ -94,7 +94,6 @@ ELSEWHERE = {
     "bobbin_store/http/threads.py": ROUTES,
     "bobbin_store/http/turns.py": ROUTES,
     "bobbin_store/http/watch.py": ROUTES,
-    "bobbin_telemetry/logs.py": "set-up of a library",
     "tasks/agent.py": "wiring: tests/integration/test_tasks.py",
     "tasks/settings.py": "wiring: tests/integration/test_tasks.py",
 }

@@ -102,7 +102,8 @@ class RunningCalls:
         self._results[call.call_id] = result
         self.ends_turn = self.ends_turn or (context.ends_turn and not result.failed)
         if result.failed:
-            log.info("tool failed", turn_id=self._turn.id, tool=call.name, told_chars=len(result.output))
+            name = None if tool is None else call.name  # else it may be anything that a model writes
+            log.info("tool failed", turn_id=self._turn.id, tool=name, told_chars=len(result.output))
         await self._put(call, self._ended(call, result))
 
     def _ended(self, call: ToolCall, result: ToolResult) -> CustomTask:
