@@ -13,6 +13,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     store_host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     store_port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8001
+    store_metrics_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port of `GET /metrics` for Prometheus, on the same address; `0`: there is none.",
+        ),
+    ] = 0
     store_token: Annotated[
         str,
         Meta(
