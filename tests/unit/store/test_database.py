@@ -197,7 +197,6 @@ async def test_a_waiting_session_gets_the_next_connection_that_is_free(two_owner
         assert len(set(await asyncio.gather(*(pid(owner) for owner in ["alice", "bob"] * 5)))) == 1
 
 
-
 async def test_a_connection_that_lay_idle_for_long_is_not_used_again(
     two_owners: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
