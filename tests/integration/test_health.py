@@ -1,4 +1,4 @@
-"""Readiness of real services while what they need hangs or is away: known in time, by probes that never hang."""
+"""Readiness of real services while what they need hangs or is away: known in time, and no probe hangs."""
 
 from __future__ import annotations
 
