@@ -39,7 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     data_dir: Annotated[str, Meta(min_length=1, description="Folder of the embedded database.")] = ".data"
     store_pool_size: Annotated[
-        int, Meta(ge=1, le=500, description="Database connections per worker, at most.")
+        int,
+        Meta(
+            ge=1, le=500, description="Database connections per worker, at most; one more is for its health."
+        ),
     ] = 10
     store_pool_wait_s: Annotated[
         float, Meta(gt=0, le=300, description="How long a request waits for a connection, in seconds.")
