@@ -113,8 +113,7 @@ async def test_a_running_answer_and_its_readers_are_seen(measured: Measured) -> 
         events = told(measured.of_gateway(), "events_total")
         resumed = told(measured.of_gateway(), "resumes_total")
         await begin(http, slow, reading, events=30)
-        seen = await until(measured.of_gateway, lambda now: told(now, "turns_running") == 1)
-        assert told(seen, "feeds") == 1
+        await until(measured.of_gateway, lambda now: told(now, "turns_running") == told(now, "feeds") == 1)
         seen = await until(measured.of_gateway, lambda now: told(now, "events_total") > events + 60)
         assert told(seen, "turns_running") == 1
         rest = asyncio.create_task(resume(http, reading))
