@@ -1,95 +1,16 @@
-"""Starts the gateway: ``python -m bobbin_gateway``."""
+"""Starts the gateway: ``python -m bobbin_gateway``.
+
+What it measures has its place before anything is loaded that measures; the rest is `bobbin_gateway.process`.
+"""
 
 from __future__ import annotations
 
-import gc
 import os
-import socket
-import sys
-from functools import partial
-from math import ceil
 
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.log import LogLevels
-from granian.server import Server
-
-from bobbin_gateway.app import create_app, load_agent
-from bobbin_gateway.files.blobs import check_url
-from bobbin_gateway.settings import Settings
-from bobbin_gateway.tools.mcp.configuration import read_configuration
-from bobbin_gateway.turns.engine import STOPPING_S
-from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, refusal, shown_settings
-from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.requests import NamedRequests
-
-
-def main() -> None:
-    """Serve until SIGINT or SIGTERM; reasons not to start are a line each on stderr, and exit code 1."""
-    try:
-        settings = read_settings(Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_port])
-    except BrokenSettings as error:
-        sys.exit(refusal(_NAME, error))
-    configure_logs(_NAME, settings.log_format, settings.log_level)
-    shown = shown_settings(settings, defaults=not is_console(settings.log_format))
-    log_start(shown, mistyped(Settings, os.environ))
-    server = Server(
-        "bobbin_gateway",
-        interface=Interfaces.ASGI,
-        address=settings.gateway_host,
-        port=settings.gateway_port,
-        workers=settings.gateway_workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.auto,
-        websockets=False,
-        backpressure=_MOST_STREAMS,
-        respawn_failed_workers=True,
-        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
-        log_level=LogLevels.warning,
-        log_dictconfig=GRANIAN_LOGS,
-        process_name=None,
-    )
-    server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
-
-
-def worker_app(settings: Settings) -> NamedRequests:
-    """The application of one worker process; granian calls it there."""
-    gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
-    configure_logs(_NAME, settings.log_format, settings.log_level)
-    return NamedRequests(create_app(settings), access_log=settings.access_log)
-
-
-def _check_agent(settings: Settings) -> None:
-    if settings.openai_api_key:  # which may come from a file; where an agent of one's own looks for it
-        os.environ["OPENAI_API_KEY"] = settings.openai_api_key
-    if settings.gateway_agent:
-        load_agent(settings.gateway_agent)
-
-
-def _check_mcp(settings: Settings) -> None:
-    read_configuration(settings.mcp_config, os.environ)
-
-
-def _check_files(settings: Settings) -> None:
-    check_url(settings.attachments_url)
-
-
-def _check_port(settings: Settings) -> None:
-    """Refuse an address in use, or none of ours: granian would share it with its present owner."""
-    host, port = settings.gateway_host, settings.gateway_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ValueError(
-                f"cannot listen on {host}:{port} (GATEWAY_HOST, GATEWAY_PORT): {error.strerror}"
-            ) from error
-
-
-_NAME = "bobbin-gateway"
-_MOST_STREAMS = 65_536
-"""Requests at once in one worker; granian counts an open stream as one."""
+from bobbin_telemetry.metrics_folder import metrics_folder
 
 if __name__ == "__main__":
-    main()
+    with metrics_folder(port=os.environ.get("GATEWAY_METRICS_PORT", "")):
+        from bobbin_gateway.process import main
+
+        main()

@@ -198,10 +198,12 @@ class AgentError(Exception):
         message: One or two sentences for the user.
         allow_retry: Whether the client offers to try again.
         detail: For the log; never shown.
+        kind: One of few words for the metrics, which count failed turns by it.
     """
 
-    def __init__(self, message: str, *, allow_retry: bool, detail: str = "") -> None:
+    def __init__(self, message: str, *, allow_retry: bool, detail: str = "", kind: str = "agent") -> None:
         super().__init__(message)
         self.message = message
         self.allow_retry = allow_retry
         self.detail = detail
+        self.kind = kind

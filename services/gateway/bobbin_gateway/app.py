@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import cast
 
@@ -15,6 +16,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from msgspec.structs import replace
 
+from bobbin_gateway import metrics
 from bobbin_gateway.abilities import Abilities, abilities_of
 from bobbin_gateway.agent import Agent
 from bobbin_gateway.assistant import Assistant
@@ -31,6 +33,7 @@ from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.http.turns import cancel_turn, turn_events
 from bobbin_gateway.listening import limit_unacknowledged
 from bobbin_gateway.openai_agent.agent import open_agent
+from bobbin_gateway.sampling import sample
 from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.shutdown import finishing_first
 from bobbin_gateway.store import open_store
@@ -69,7 +72,7 @@ def create_app(settings: Settings) -> Litestar:
             stack.callback(listening.cancel)
             stack.push_async_callback(engine.close)
             stack.enter_context(finishing_first(engine, tasks))
-            app.state["gateway"] = Gateway(
+            gateway = Gateway(
                 settings=settings,
                 store=store,
                 abilities=abilities,
@@ -80,6 +83,9 @@ def create_app(settings: Settings) -> Litestar:
                 authenticator=authenticator(settings),
                 listening=listening,
             )
+            app.state["gateway"] = gateway
+            measuring = tasks.create_task(metrics.WORKER.keep(partial(sample, gateway)), name="metrics")
+            stack.callback(measuring.cancel)
             yield
 
     return Litestar(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -30,6 +30,18 @@ class Gateway(Struct, frozen=True, kw_only=True):
     authenticator: Authenticator
     listening: asyncio.Task[None]
     """Done when connections are made as they should be (`bobbin_gateway.listening`)."""
+
+    @property
+    def status(self) -> str:
+        """`READY` if turns can begin here, else why they cannot."""
+        if self.engine.draining:
+            return "stopping"
+        if not self.listening.done():
+            return "starting"
+        return READY if self.engine.lease.is_held else "the store is not ready"
+
+
+READY: Final = "ready"
 
 
 def gateway_of(request: HttpRequest) -> Gateway:

@@ -18,6 +18,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     gateway_host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
     gateway_port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on")] = 8000
+    gateway_metrics_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port of `GET /metrics` for Prometheus, on the same address; `0`: there is none",
+        ),
+    ] = 0
     gateway_workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes")] = 1
 
     store_url: Annotated[str, Meta(description="Where the store is")] = "http://127.0.0.1:8001"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar, cast
+from functools import wraps
+from time import monotonic
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
+from bobbin_gateway.metrics import STORE_CALL_SECONDS
 from bobbin_protocol.attachments import Attachment
 from bobbin_protocol.items import StoredItem
 from bobbin_protocol.pages import Page
@@ -39,6 +42,7 @@ from bobbin_protocol.wire import encode_json
 from bobbin_telemetry.requests import REQUEST_ID_HEADER, current_request_id
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Order = Literal["asc", "desc"]
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -56,6 +60,28 @@ class StoreUnavailable(Exception):
     """The store, or its database, cannot be reached or did not answer in time; worth another try."""
 
 
+def _measured(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A call whose time and outcome are written down under its name."""
+
+    @wraps(call)
+    async def measured(*args: P.args, **options: P.kwargs) -> T:
+        began, outcome = monotonic(), "cancelled"
+        try:
+            answer = await call(*args, **options)
+            outcome = "ok"
+        except StoreRefused:
+            outcome = "refused"
+            raise
+        except StoreUnavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            STORE_CALL_SECONDS.labels(call.__name__, outcome).observe(monotonic() - began)
+        return answer
+
+    return measured
+
+
 class Store:
     """A client for one store: calls in the name of one owner, and the process's own, for turns of many.
 
@@ -67,63 +93,77 @@ class Store:
         self._session = session
         self._vital = vital
 
+    @_measured
     async def begin_turn(self, owner_id: str, begin: BeginTurn) -> BeginAnswer:
         """Open a turn, or find the one that the request has opened before; safe to repeat."""
         return await self._call(_BEGIN_ANSWER, owner_id, "POST", "/v1/turns", begin)
 
+    @_measured
     async def finish_turn(self, owner_id: str, turn_id: str, finish: FinishTurn) -> TurnFinished:
         """Store a turn's outcome; safe to repeat."""
         return await self._call(_TURN_FINISHED, owner_id, "POST", _path("turns", turn_id, "finish"), finish)
 
+    @_measured
     async def add_turn_items(self, owner_id: str, turn_id: str, items: AddTurnItems) -> None:
         """Store items of a turn before its end; safe to repeat."""
         await self._call(_NOTHING, owner_id, "POST", _path("turns", turn_id, "items"), items)
 
+    @_measured
     async def get_turn(self, owner_id: str, turn_id: str) -> TurnRecord:
         """How a turn stands."""
         return await self._call(_TURN, owner_id, "GET", _path("turns", turn_id))
 
+    @_measured
     async def turn_result(self, owner_id: str, turn_id: str) -> TurnResult:
         """What became of a turn, in its final form."""
         return await self._call(_TURN_RESULT, owner_id, "GET", _path("turns", turn_id, "items"))
 
+    @_measured
     async def cancel_turn(self, owner_id: str, turn_id: str, *, only_if_deserted: bool = False) -> TurnRecord:
         """Ask whoever runs the turn to stop it; safe to repeat."""
         wanted = CancelTurn(only_if_deserted=only_if_deserted)
         return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "cancel"), wanted)
 
+    @_measured
     async def desert_turn(self, owner_id: str, turn_id: str, reader_id: str | None) -> TurnRecord:
         """Note that a turn has lost its last reader, unless someone has joined it since this one did."""
         wanted = DesertTurn(reader_id=reader_id)
         return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "desert"), wanted)
 
+    @_measured
     async def join_turn(self, owner_id: str, turn_id: str, reader_id: str) -> TurnRecord:
         """Note that someone reads a turn; safe to repeat."""
         wanted = JoinTurn(reader_id=reader_id)
         return await self._call(_TURN, owner_id, "POST", _path("turns", turn_id, "join"), wanted)
 
+    @_measured
     async def renew_lease(self, gateway_id: str, wanted: RenewLease) -> LeaseRenewed:
         """Register this process, or renew its lease."""
         return await self._call(_LEASE, None, "PUT", _path("gateways", gateway_id), wanted, vital=True)
 
+    @_measured
     async def claim_turns(self, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
         """Take over turns of processes that died."""
         path = _path("gateways", gateway_id, "claims")
         return await self._call(_CLAIMED, None, "POST", path, wanted, vital=True)
 
+    @_measured
     async def write_journal(self, gateway_id: str, wanted: WriteJournal) -> JournalWritten:
         """Add to the journal of many turns; safe to repeat."""
         path = _path("gateways", gateway_id, "journal")
         return await self._call(_WRITTEN, None, "POST", path, wanted, vital=True)
 
+    @_measured
     async def watch(self, wanted: Watch) -> Watched:
         """What happened to many turns and in many threads."""
         return await self._call(_WATCHED, None, "POST", "/v1/watch", wanted)
 
+    @_measured
     async def get_thread(self, owner_id: str, thread_id: str) -> ThreadWithItems:
         """A thread and its oldest visible items."""
         return await self._call(_THREAD_WITH_ITEMS, owner_id, "GET", _path("threads", thread_id))
 
+    @_measured
     async def list_threads(
         self, owner_id: str, limit: int | None, order: Order, after: str | None
     ) -> Page[ThreadMetadata]:
@@ -132,14 +172,17 @@ class Store:
             _THREADS, owner_id, "GET", "/v1/threads", query=_page_query(limit, order, after)
         )
 
+    @_measured
     async def change_thread(self, owner_id: str, thread_id: str, change: ThreadChange) -> ThreadMetadata:
         """Rename a thread, or set its status or metadata."""
         return await self._call(_THREAD, owner_id, "PATCH", _path("threads", thread_id), change)
 
+    @_measured
     async def delete_thread(self, owner_id: str, thread_id: str) -> None:
         """Remove a thread and all that is in it."""
         await self._call(_NOTHING, owner_id, "DELETE", _path("threads", thread_id))
 
+    @_measured
     async def list_items(
         self, owner_id: str, thread_id: str, limit: int | None, order: Order, after: str | None
     ) -> ItemPage:
@@ -147,46 +190,46 @@ class Store:
         query = _page_query(limit, order, after)
         return await self._call(_ITEMS, owner_id, "GET", _path("threads", thread_id, "items"), query=query)
 
+    @_measured
     async def get_item(self, owner_id: str, thread_id: str, item_id: str) -> StoredItem:
         """One item, hidden or not."""
         return await self._call(_ITEM, owner_id, "GET", _path("threads", thread_id, "items", item_id))
 
+    @_measured
     async def put_item(self, owner_id: str, thread_id: str, item_id: str, item: StoredItem) -> None:
         """Put an item in the place of the one with its id, or behind all others; safe to repeat."""
         await self._call(_NOTHING, owner_id, "PUT", _path("threads", thread_id, "items", item_id), item)
 
+    @_measured
     async def add_feedback(self, owner_id: str, thread_id: str, feedback: NewFeedback) -> None:
         """Remember an opinion on items."""
         await self._call(_NOTHING, owner_id, "POST", _path("threads", thread_id, "feedback"), feedback)
 
+    @_measured
     async def create_attachment(self, owner_id: str, attachment: Attachment) -> Attachment:
         """Remember an attachment."""
         return await self._call(_ATTACHMENT, owner_id, "POST", "/v1/attachments", attachment)
 
+    @_measured
     async def get_attachment(self, owner_id: str, attachment_id: str) -> Attachment:
         """What is known of an attachment."""
         return await self._call(_ATTACHMENT, owner_id, "GET", _path("attachments", attachment_id))
 
+    @_measured
     async def complete_attachment(self, owner_id: str, attachment_id: str) -> Attachment:
         """Note that an attachment's bytes have come; safe to repeat."""
         path = _path("attachments", attachment_id, "complete")
         return await self._call(_ATTACHMENT, owner_id, "POST", path)
 
+    @_measured
     async def delete_attachment(self, owner_id: str, attachment_id: str) -> None:
         """Forget an attachment."""
         await self._call(_NOTHING, owner_id, "DELETE", _path("attachments", attachment_id))
 
+    @_measured
     async def sweep_blobs(self, wanted: SweepBlobs) -> BlobsToRemove:
         """Confirm which blobs are gone, and learn which are to go."""
         return await self._call(_BLOBS, None, "POST", "/v1/blobs/sweep", wanted)
-
-    async def is_ready(self) -> bool:
-        """Whether the store says that it can serve."""
-        try:
-            async with self._session.get("/health/ready") as response:
-                return response.status == _OK
-        except (aiohttp.ClientError, TimeoutError):
-            return False
 
     async def _call(
         self,
@@ -286,7 +329,6 @@ def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str,
 _MOST_CONNECTIONS = 32
 _MOST_VITAL_CONNECTIONS = 8
 _JSON = "application/json"
-_OK = 200
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})
 """Answers that are no fault of the caller: a wrong service token is our own misconfiguration."""

@@ -1,160 +1,16 @@
-"""``python -m bobbin_store``: the store as a process, with its own PostgreSQL if none is given.
+"""Starts the store: ``python -m bobbin_store``.
 
-The parent starts and migrates the database, once for all workers, and looks after both until it is told to
-stop.
+What it measures has its place before anything is loaded that measures; the rest is `bobbin_store.process`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import socket
-import sys
-import threading
-import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from multiprocessing import parent_process
-from pathlib import Path
-from typing import NoReturn
 
-import msgspec
-import structlog
-from granian import Granian
-from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
-
-from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, refusal, shown_settings
-from bobbin_store.app import create_app
-from bobbin_store.embedded.server import EmbeddedServer
-from bobbin_store.errors import CannotStart
-from bobbin_store.migrate import migrate_when_ready
-from bobbin_store.settings import Settings
-from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.requests import NamedRequests
-
-log = structlog.stdlib.get_logger()
-
-NAME = "bobbin-store"
-
-PORT_WAIT_S = 2.0
-"""How long a start waits for the workers of a killed store to let go of the port."""
-
-WATCH_INTERVAL_S = 1.0
-
-MOST_CONNECTIONS = 65_536
-"""To one worker. granian counts idle ones, too, of which each worker of a gateway keeps some; at its own
-default of 1024 by all workers, a store would stop to answer anyone once it has so many.
-"""
-
-
-def main() -> None:
-    """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
-    signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
-    try:
-        settings = read_settings(Settings, os.environ, [check_port])
-        configure_logs(NAME, settings.log_format, settings.log_level)
-        shown = shown_settings(settings, defaults=not is_console(settings.log_format))
-        log_start(shown, mistyped(Settings, os.environ))
-        with ExitStack() as stack:
-            if not settings.database_url:
-                dsn = stack.enter_context(embedded_database(Path(settings.data_dir)))
-                settings = msgspec.structs.replace(settings, database_url=dsn)
-            asyncio.run(migrate_when_ready(settings.dsn, settings.store_database_wait_s))
-            serve(settings)
-    except (BrokenSettings, CannotStart) as error:
-        sys.exit(refusal(NAME, error))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-
-
-def serve(settings: Settings) -> None:
-    """Serve with `store_workers` processes; those that die are replaced."""
-    server = Granian(
-        "bobbin_store",
-        address=settings.store_host,
-        port=settings.store_port,
-        interface=Interfaces.ASGI,
-        workers=settings.store_workers,
-        loop=Loops.uvloop,
-        websockets=False,
-        backpressure=MOST_CONNECTIONS,
-        log_level=LogLevels.warning,
-        log_dictconfig=GRANIAN_LOGS,
-        respawn_failed_workers=True,
-        workers_kill_timeout=settings.store_stop_timeout_s,
-    )
-    server.on_startup(lambda: log.info("listening", host=settings.store_host, port=settings.store_port))
-    server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
-
-
-def worker_app(settings: Settings) -> NamedRequests:
-    """Make the application inside a worker, and have the worker die with its parent."""
-    configure_logs(NAME, settings.log_format, settings.log_level)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    return NamedRequests(create_app(settings), access_log=settings.access_log)
-
-
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def embedded_database(data_dir: Path) -> Generator[str]:
-    """Run the embedded PostgreSQL, start it again if it is killed, and give its DSN."""
-    server = EmbeddedServer(data_dir)
-    leaving = threading.Event()
-
-    def watch() -> None:
-        while not leaving.wait(WATCH_INTERVAL_S):
-            try:
-                if server.restart_if_gone():
-                    log.warning("embedded database was gone; started again")
-            except CannotStart as error:
-                log.error("embedded database is gone", error=str(error))
-
-    server.start()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield server.dsn
-    finally:
-        leaving.set()
-        watcher.join()
-        server.stop()
-
-
-def check_port(settings: Settings) -> None:
-    """Look whether the address can be listened on: granian would share a port in use with its present owner.
-
-    Raises:
-        ValueError: It cannot; the text says why.
-    """
-    host, port = settings.store_host, settings.store_port
-    deadline = time.monotonic() + PORT_WAIT_S
-    while True:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"cannot listen on {host}:{port} (STORE_HOST, STORE_PORT): {error.strerror}"
-                ) from error
-            time.sleep(0.1)
-
-
-def _leave(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
-
+from bobbin_telemetry.metrics_folder import metrics_folder
 
 if __name__ == "__main__":
-    main()
+    with metrics_folder(port=os.environ.get("STORE_METRICS_PORT", "")):
+        from bobbin_store.process import main
+
+        main()

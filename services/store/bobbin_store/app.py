@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -11,9 +12,11 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from bobbin_store.database import open_database
+from bobbin_store import metrics
+from bobbin_store.database import Database, open_database
 from bobbin_store.errors import StoreError
 from bobbin_store.expiry import expiring
+from bobbin_store.health import watching
 from bobbin_store.http import (
     attachments,
     blobs,
@@ -36,9 +39,15 @@ def create_app(settings: Settings) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with open_database(settings.dsn, settings) as database, expiring(database):
+        async with (
+            open_database(settings.dsn, settings) as database,
+            expiring(database),
+            watching(settings.dsn) as health,
+            measuring(database),
+        ):
             app.state.settings = settings
             app.state.database = database
+            app.state.health = health
             yield
 
     api = Router(
@@ -68,6 +77,17 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
+
+
+@asynccontextmanager
+async def measuring(database: Database) -> AsyncGenerator[None]:
+    """Write down for the metrics, within the block, how this worker stands."""
+    keeping = asyncio.create_task(metrics.WORKER.keep(database.sample), name="metrics")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 def _openapi() -> OpenAPIConfig:

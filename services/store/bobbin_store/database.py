@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import asyncpg
 import structlog
 
+from bobbin_store import metrics
 from bobbin_store.errors import CannotStart, Conflict, InvalidRequest, NotFound, StoreError, Unavailable
 from bobbin_store.settings import Settings
 
@@ -43,6 +44,7 @@ class Connection(Session, Protocol):
     """A connection of its own, outside of the pool."""
 
     async def close(self) -> None: ...
+    def terminate(self) -> None: ...
 
 
 COMMAND_MARGIN_S = 5.0
@@ -76,9 +78,6 @@ ABOVE_ROW_SECURITY = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolnam
 
 # Step down to a role that it binds, until the connection ends.
 STEP_DOWN = "SET ROLE bobbin_app"
-
-# Is the database there, and migrated?
-READY = "SELECT count(*) FROM migrations"
 
 
 class OwnedConnection(asyncpg.Connection):
@@ -122,11 +121,14 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Any]:
         connection = await self._take()
+        began = time.monotonic()
         try:
             yield connection
         except BaseException:
             await self._pool.release(connection)  # which sees to what has been left undone
             raise
+        finally:
+            metrics.SESSION_SECONDS.observe(time.monotonic() - began)
         await self._give_back(connection)
 
     async def _take(self) -> Any:
@@ -144,10 +146,16 @@ class Database:
             else:
                 return connection
         self._waiting += 1
+        began = time.monotonic()
         try:
-            return await self._pool.acquire(timeout=self._wait_s)
+            connection = await self._pool.acquire(timeout=self._wait_s)
+        except TimeoutError:
+            metrics.POOL_TIMEOUTS.inc()
+            raise
         finally:
             self._waiting -= 1
+        metrics.POOL_WAIT_SECONDS.observe(time.monotonic() - began)
+        return connection
 
     async def _give_back(self, connection: Any) -> None:
         if self._closing or self._waiting or self._at_hand is not None:
@@ -168,17 +176,13 @@ class Database:
         async with self.session(owner) as session, session.transaction(isolation=isolation):
             yield session
 
-    async def check(self) -> None:
-        """Return if the database answers.
-
-        Raises:
-            StoreError: It does not.
-        """
-        try:
-            async with self._connection() as connection:
-                await connection.fetchval(READY, timeout=self._wait_s)
-        except FAILURES as error:
-            raise in_our_words(error) from error
+    def sample(self) -> None:
+        """Write down for the metrics how the pool stands."""
+        idle = self._pool.get_idle_size() + (self._at_hand is not None)
+        metrics.POOL_LIMIT.set(self._pool.get_max_size())
+        metrics.POOL_CONNECTIONS.set(self._pool.get_size())
+        metrics.POOL_IN_USE.set(self._pool.get_size() - idle)
+        metrics.POOL_WAITING.set(self._waiting)
 
 
 @asynccontextmanager
@@ -299,6 +303,7 @@ def in_our_words(error: BaseException) -> StoreError:
         ):  # an argument of ours that fits no parameter
             raise error
         case _:
+            metrics.DATABASE_UNAVAILABLE.inc()
             log.warning("database unavailable", error=str(error) or type(error).__name__)
             return Unavailable("The database does not answer just now; try again")
 

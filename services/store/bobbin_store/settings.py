@@ -17,6 +17,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     store_host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     store_port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on.")] = 8001
+    store_metrics_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65535,
+            description="Port of `GET /metrics` for Prometheus, on the same address; `0`: there is none.",
+        ),
+    ] = 0
     store_token: Annotated[
         str,
         Meta(
@@ -44,8 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=500,
-            description="Database connections of this store, at most; its workers share them out. "
-            "`max_connections` of PostgreSQL must hold those of all stores.",
+            description="Database connections of this store, at most, shared among its workers; each worker "
+            "has one more for its health. `max_connections` of PostgreSQL must hold those of all stores.",
         ),
     ] = 10
     store_pool_wait_s: Annotated[

@@ -35,6 +35,19 @@ def test_ports_are_where_the_services_listen(rendered: Rendered, name: str) -> N
     assert host == "0.0.0.0", "the kubelet's probes come to the pod's address"
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_metrics_are_told_where_they_are_scraped(rendered: Rendered, name: str) -> None:
+    settings = gateway(rendered) if name == "bobbin-gateway" else store(rendered)
+    told = (
+        settings.gateway_metrics_port
+        if isinstance(settings, GatewaySettings)
+        else settings.store_metrics_port
+    )
+    [container] = pod_of(rendered.one("Deployment", name))["containers"]
+    scraped = {each["name"]: each["containerPort"] for each in container["ports"]}.get("metrics", 0)
+    assert told == scraped
+
+
 def test_the_gateway_finds_the_store(rendered: Rendered) -> None:
     port = rendered.one("Service", "bobbin-store")["spec"]["ports"][0]["port"]
     assert gateway(rendered).store_url == f"http://bobbin-store:{port}"
@@ -71,7 +84,7 @@ def test_the_database_has_connections_for_all_stores(example: Rendered) -> None:
     assert settings.store_workers == 1, "here pods are added, not workers"
     most = example.one("HorizontalPodAutoscaler", "bobbin-store")["spec"]["maxReplicas"]
     surge = example.one("Deployment", "bobbin-store")["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
-    assert (most + surge) * settings.store_pool_size <= 97, (
+    assert (most + surge) * (settings.store_pool_size + 1) <= 97, (
         "PostgreSQL allows 100 connections by default, 3 of them for superusers"
     )
 

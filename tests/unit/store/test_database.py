@@ -197,14 +197,6 @@ async def test_a_waiting_session_gets_the_next_connection_that_is_free(two_owner
         assert len(set(await asyncio.gather(*(pid(owner) for owner in ["alice", "bob"] * 5)))) == 1
 
 
-async def test_health_can_be_asked_with_one_connection(two_owners: str) -> None:
-    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=1) as pool:
-        for _ in range(2):
-            await pool.check()
-            async with pool.session("alice"):
-                pass
-
-
 async def test_a_connection_that_lay_idle_for_long_is_not_used_again(
     two_owners: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
 from bobbin_gateway.http.event_stream import TURN_ID_HEADER, LaterStream, TurnStream
 from bobbin_gateway.http.paths import checked_id
+from bobbin_gateway.metrics import RESUMES
 from bobbin_gateway.store import StoreUnavailable
+from bobbin_gateway.turns.running import RunningTurn
 from bobbin_gateway.turns.source import TurnReader
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.turns import TurnRecord, TurnState
@@ -45,6 +47,7 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
         return LaterStream(
             turn_id, partial(_come_back_later, gateway, owner_id, turn_id, after), gateway.settings
         )
+    RESUMES.labels("here" if isinstance(source, RunningTurn) else "elsewhere").inc()
     position = source.position(after)
     if position is None or (source.log.ended and position >= len(source.log.frames)):
         source.leave()

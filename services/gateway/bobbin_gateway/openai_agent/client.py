@@ -5,7 +5,9 @@ It goes over aiohttp: reading a streamed chunk costs half the CPU of the standar
 
 from __future__ import annotations
 
+import asyncio
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import Any, cast
 from urllib.request import getproxies
 
@@ -14,6 +16,7 @@ import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, Omit
 from openai._models import FinalRequestOptions
 
+from bobbin_gateway import metrics
 from bobbin_gateway.openai_agent import failures
 from bobbin_gateway.openai_agent.transport import AiohttpTransport
 
@@ -90,6 +93,26 @@ class ModelClient(AsyncOpenAI):
         return request
 
 
+class _MeasuredHttpClient(DefaultAioHttpClient):
+    """Counts every request that is really sent: the package tries again by itself, and tells nobody."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        began, outcome = monotonic(), "unreachable"
+        try:
+            response = await super().send(request, **options)
+            outcome = str(response.status_code)
+        except httpx2.TimeoutException:
+            outcome = "timeout"
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            metrics.MODEL_REQUESTS.labels(outcome).inc()
+        metrics.MODEL_RESPONSE_SECONDS.observe(monotonic() - began)
+        return response
+
+
 def open_client(*, api_key: str, base_url: str, read_timeout_s: float) -> ModelClient:
     """A client for one model service.
 
@@ -100,7 +123,7 @@ def open_client(*, api_key: str, base_url: str, read_timeout_s: float) -> ModelC
     """
     timeout = httpx2.Timeout(read_timeout_s, connect=_CONNECT_TIMEOUT_S, pool=_CONNECT_TIMEOUT_S)
     limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S)
-    http_client = DefaultAioHttpClient(
+    http_client = _MeasuredHttpClient(
         timeout=timeout,
         limits=limits,
         transport=None if getproxies() else AiohttpTransport(limits),  # the package's own knows proxies

@@ -41,16 +41,20 @@ def from_exception(error: Exception) -> AgentError:
             f"HTTP {error.status_code} ({error.request_id or 'no request id'}): {facts.message or error.body}"
         )
         known = _known(facts, detail, retry_after_s(error.response.headers))
-        return known or _lasting(f"The model service could not use the request. {_TELL}", detail)
+        return known or _lasting(
+            f"The model service could not use the request. {_TELL}", detail, kind="model_bad_request"
+        )
     causes = list(_causes(error))
     detail = " < ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
     if any(map(_is_unreachable, causes)):
-        return _passing("The model service can't be reached. Please try again in a moment.", detail)
+        return _unreachable(detail)
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
-        return _passing("The model service did not answer in time. Please try again.", detail)
+        return _passing(
+            "The model service did not answer in time. Please try again.", detail, kind="model_timeout"
+        )
     if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError | aiohttp.ClientPayloadError):
         return broken_off(detail)
-    return _passing("The model service can't be reached. Please try again in a moment.", detail)
+    return _unreachable(detail)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -80,15 +84,27 @@ def from_stream(error: object) -> AgentError:
     facts = _facts(error, status=None)
     detail = f"error in the stream: {error!r}"
     known = _known(facts, detail)
-    return known or _passing("The model stopped with an error. Please try again.", detail)
+    return known or _passing(
+        "The model stopped with an error. Please try again.", detail, kind="model_stream_error"
+    )
+
+
+def _unreachable(detail: str) -> AgentError:
+    return _passing(
+        "The model service can't be reached. Please try again in a moment.", detail, kind="model_unreachable"
+    )
 
 
 def broken_off(detail: str = "the stream ended before the answer did") -> AgentError:
-    return _passing("The model's answer broke off. Please try again.", detail)
+    return _passing("The model's answer broke off. Please try again.", detail, kind="model_broken_off")
 
 
 def unreadable(detail: str) -> AgentError:
-    return _passing("The model service sent something that can't be read. Please try again.", detail)
+    return _passing(
+        "The model service sent something that can't be read. Please try again.",
+        detail,
+        kind="model_unreadable",
+    )
 
 
 def no_answer(cut_short: str | None) -> AgentError:
@@ -96,10 +112,14 @@ def no_answer(cut_short: str | None) -> AgentError:
     if cut_short == "length":
         text = "The model reached its length limit before it could answer. Please try again."
     elif cut_short == "content_filter":
-        return _lasting("The model service's content filter withheld the answer.", "no text: content filter")
+        return _lasting(
+            "The model service's content filter withheld the answer.",
+            "no text: content filter",
+            kind="model_content_filter",
+        )
     else:
         text = "The model gave no answer. Please try again."
-    return _passing(text, f"no text in the answer (cut short: {cut_short})")
+    return _passing(text, f"no text in the answer (cut short: {cut_short})", kind="model_no_answer")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -119,6 +139,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 class _Meaning(Struct, frozen=True):
     """What providers' codes and HTTP statuses have in common, and what the user is told."""
 
+    kind: str
+    """In the metrics."""
     message: str
     allow_retry: bool
     codes: frozenset[str]
@@ -140,18 +162,21 @@ _FAILING = range(400, 600)
 _TELL = "Please tell whoever runs this chat."
 _MEANINGS = (  # the first that covers the facts counts
     _Meaning(
+        "model_no_credit",
         f"The account at the model service has no credit left. {_TELL}",
         allow_retry=False,
         codes=frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}),
         statuses=frozenset({402}),
     ),
     _Meaning(
+        "model_busy",
         "The model service is busy. Please try again {wait}.",
         allow_retry=True,
         codes=frozenset({"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests"}),
         statuses=frozenset({429}),
     ),
     _Meaning(
+        "model_too_long",
         "This conversation is too long for the model. Please start a new one.",
         allow_retry=False,
         codes=frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"}),
@@ -159,29 +184,34 @@ _MEANINGS = (  # the first that covers the facts counts
         words=("context length", "context window", "context_length", "prompt is too long"),
     ),
     _Meaning(
+        "model_content_filter",
         "The model service's content filter refused this message.",
         allow_retry=False,
         codes=frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"}),
     ),
     _Meaning(
+        "model_not_found",
         f"The model is not available. {_TELL}",
         allow_retry=False,
         codes=frozenset({"model_not_found"}),
         statuses=frozenset({404}),
     ),
     _Meaning(
+        "model_key_refused",
         f"The model service refuses this server's key. {_TELL}",
         allow_retry=False,
         codes=frozenset({"invalid_api_key"}),
         statuses=frozenset({401, 403}),
     ),
     _Meaning(
+        "model_not_taken",
         "The model service could not take the request. Please try again.",
         allow_retry=True,
         codes=frozenset({"timeout", "conflict"}),
         statuses=frozenset({408, 409, 425}),
     ),
     _Meaning(
+        "model_server_error",
         "The model service has a problem. Please try again in a moment.",
         allow_retry=True,
         codes=frozenset({"server_error", "internal_error", "internal_server_error", "overloaded_error"}),
@@ -195,7 +225,9 @@ def _known(facts: _Facts, detail: str, wait_s: float | None = None) -> AgentErro
     for meaning in _MEANINGS:
         if meaning.covers(facts):
             message = meaning.message.format(wait=_in(wait_s))
-            return AgentError(message, allow_retry=meaning.allow_retry, detail=detail[:_MAX_DETAIL])
+            return AgentError(
+                message, allow_retry=meaning.allow_retry, detail=detail[:_MAX_DETAIL], kind=meaning.kind
+            )
     return None
 
 
@@ -230,11 +262,11 @@ def _number(value: object) -> int:
     return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
 
 
-def _passing(message: str, detail: str) -> AgentError:
+def _passing(message: str, detail: str, *, kind: str) -> AgentError:
     """A failure that may be gone at the next try."""
-    return AgentError(message, allow_retry=True, detail=detail[:_MAX_DETAIL])
+    return AgentError(message, allow_retry=True, detail=detail[:_MAX_DETAIL], kind=kind)
 
 
-def _lasting(message: str, detail: str) -> AgentError:
+def _lasting(message: str, detail: str, *, kind: str) -> AgentError:
     """A failure that the same request meets again."""
-    return AgentError(message, allow_retry=False, detail=detail[:_MAX_DETAIL])
+    return AgentError(message, allow_retry=False, detail=detail[:_MAX_DETAIL], kind=kind)

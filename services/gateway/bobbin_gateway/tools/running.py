@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bobbin_gateway import metrics
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.markdown import as_text
 from bobbin_gateway.steps import Steps
@@ -92,13 +94,15 @@ class RunningCalls:
 
     async def _run(self, call: ToolCall) -> None:
         """Run one call within its time, and show how it went."""
-        tool = self._tools.get(call.name)
+        tool, began = self._tools.get(call.name), monotonic()
         context = _CallContext(self._turn, self._events, partial(self._show, call))
         if tool is None or isinstance(tool, ClientTool):
             result = _failed(call, f"There is no tool called {call.name!r}")
         else:
             timeout_s = self._limits.timeout_s if tool.timeout_s is None else tool.timeout_s
             result = self._cut(await _outcome(call, tool, context, timeout_s))
+        metrics.TOOL_CALLS.labels("failed" if result.failed else "ok").inc()
+        metrics.TOOL_SECONDS.observe(monotonic() - began)
         self._results[call.call_id] = result
         self.ends_turn = self.ends_turn or (context.ends_turn and not result.failed)
         if result.failed:

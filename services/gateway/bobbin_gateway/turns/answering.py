@@ -12,6 +12,7 @@ import structlog
 
 from bobbin_gateway.settings import Settings
 from bobbin_gateway.turns.journal import Journal
+from bobbin_gateway.turns.measures import turn_answers
 from bobbin_gateway.turns.outcome import (
     COMPLETED,
     DESERTED,
@@ -63,6 +64,8 @@ async def _listen(
             if running.stopped.done():
                 return
             running.emit(event)
+            if not running.answers:
+                turn_answers(running)
             if not journal.has_room:
                 silence.renew(settings.turn_timeout_s)  # not the agent's silence
                 await journal.room()

@@ -18,6 +18,7 @@ from math import inf
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from bobbin_gateway import metrics
 from bobbin_gateway.abilities import Abilities
 from bobbin_gateway.agent import ContinuingAgent, Files, Turn
 from bobbin_gateway.settings import Settings
@@ -29,6 +30,7 @@ from bobbin_gateway.turns.early import StoringEarly
 from bobbin_gateway.turns.ending import finish
 from bobbin_gateway.turns.journal import Journal
 from bobbin_gateway.turns.lease import Lease
+from bobbin_gateway.turns.measures import turn_began, turn_ended
 from bobbin_gateway.turns.naming import Naming
 from bobbin_gateway.turns.opening import Opening
 from bobbin_gateway.turns.outcome import Outcome
@@ -105,6 +107,7 @@ class TurnEngine:
         """
         opening = Opening(request, begun)
         running = self._prepare(opening.turn, gateway_id)
+        running.asked_at = request.asked_at
         opening.tell(running)
         self._launch(running, opening.answering(self._abilities))
         self.watcher.hurry(request.owner_id)
@@ -122,6 +125,7 @@ class TurnEngine:
         running = self._prepare(turn, self.lease.gateway_id)
         running.outlives_readers = running.tail.wanted = True
         restore(running, claimed)
+        metrics.TURNS_TAKEN_OVER.inc()
         answering: Answering = partial(self._abilities.agent.respond, turn)
         continuing = self._abilities.continuing
         if claimed.checkpoint is None or continuing is None:
@@ -142,6 +146,7 @@ class TurnEngine:
 
     def _launch(self, running: RunningTurn, answering: Answering) -> None:
         self.turns.add(running)
+        turn_began(running)
         self._tasks.create_task(self._run(running, answering), name=running.turn_id)
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
@@ -231,7 +236,7 @@ class TurnEngine:
         await self.lease.renew()
 
     async def _run(self, running: RunningTurn, answering: Answering) -> None:
-        turn, stored = running.turn, False
+        turn, ending, stored = running.turn, outcome.BROKEN, False
         bind_contextvars(turn_id=turn.id, thread_id=turn.thread.id)  # in this task, and those that it begins
         try:
             ending = await self._answer(running, answering)
@@ -245,6 +250,7 @@ class TurnEngine:
             log.exception("turn lost", turn_id=turn.id)
         finally:
             self._forget(running, stored=stored)
+            turn_ended(running, ending, stored=stored)
             unsaved = outcome.LOST.error if running.lost else outcome.UNSAVED
             running.close(None if stored else unsaved)
 

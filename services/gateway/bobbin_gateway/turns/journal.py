@@ -44,23 +44,34 @@ class Journal:
         self._room = asyncio.Event()
         self.has_room = True
         """Whether the events that are not safe yet may become more."""
-        self._unsafe = 0
+        self.unsafe = 0
+        """How many bytes they are."""
+        self._waits_since: float | None = None
+        """When (on the loop's clock) the first of the tails that wait began to."""
+        self._flushed_since: float | None = None
+        """The same of the tails that are being written."""
         self.away_since: float | None = None
         """When (on the loop's clock) the store was last reached, if it cannot be reached now."""
 
     def grew(self, tail: Tail, size: int) -> None:
         """A tail is longer by so many bytes (or shorter, if negative)."""
-        self._unsafe += size
+        self.unsafe += size
         if size > 0:
             if not tail.waiting:
                 self._wait(tail)
             if tail.log.has_safe_reader:
                 self._urgent.set()
-        self.has_room = self._unsafe < self._settings.journal_buffer_bytes
+        self.has_room = self.unsafe < self._settings.journal_buffer_bytes
         if self.has_room:
             self._room.set()
         else:
             self._room.clear()
+
+    @property
+    def lag_s(self) -> float:
+        """How long the oldest event that is not safe has waited, or nearly."""
+        since = [moment for moment in (self._waits_since, self._flushed_since) if moment is not None]
+        return asyncio.get_running_loop().time() - min(since) if since else 0.0
 
     def hurry(self) -> None:
         """Someone waits for events to be safe."""
@@ -109,6 +120,8 @@ class Journal:
 
     def _wait(self, tail: Tail) -> None:
         tail.waiting = True
+        if not self._waiting:
+            self._waits_since = asyncio.get_running_loop().time()
         self._waiting.append(tail)
         self._work.set()
 
@@ -123,7 +136,12 @@ class Journal:
     async def _flush(self) -> bool:
         """Write what waits. Whether the store took it."""
         async with self._flushing:  # what is on its way twice would be confirmed twice
-            return await self._write()
+            self._flushed_since, self._waits_since = self._waits_since, None
+            taken = await self._write()
+            if self._waiting and (self._waits_since is None or not taken):
+                self._waits_since = self._flushed_since
+            self._flushed_since = None
+            return taken
 
     async def _write(self) -> bool:
         tails, entries = self._collect()

@@ -49,6 +49,12 @@ class Lease:
         self._reached_since: float | None = None
         self._reached_at = 0.0
 
+    @property
+    def is_held(self) -> bool:
+        """Whether turns can begin: the store, and its database, took our word within the last lease."""
+        now = asyncio.get_running_loop().time()
+        return self.registered and now - self._reached_at < self._lease_s
+
     def begins(self, turn_id: str) -> None:
         """A turn may begin under this lease: until `begun` the store may know more of it than we do."""
         self._beginning.add(turn_id)

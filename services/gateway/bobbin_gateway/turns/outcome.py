@@ -18,6 +18,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """What the client is told."""
     detail: str | None = None
     """What the log and the turn's record hold; never shown to the user."""
+    reason: str = ""
+    """One of few words for it in the metrics; empty if it is no failure."""
     unexpected: BaseException | None = None
     """A bug, ours or the agent's: logged with its traceback."""
 
@@ -28,38 +30,46 @@ SHUT_DOWN = Outcome(
     state="interrupted",
     error=ErrorEvent(message="The server is restarting. Please try again.", allow_retry=True),
     detail="the gateway stopped",
+    reason="gateway_stopped",
 )
 TOO_LONG = Outcome(
     state="failed",
     error=ErrorEvent(message="The answer took too long and was stopped.", allow_retry=True),
     detail="turn timeout",
+    reason="turn_timeout",
 )
 SILENT = Outcome(
     state="failed",
     error=ErrorEvent(message="The assistant stopped responding. Please try again.", allow_retry=True),
     detail="no event from the agent in time",
+    reason="silent",
 )
 TOO_LARGE = Outcome(
     state="failed",
     error=ErrorEvent(message="The answer grew too large and was stopped.", allow_retry=True),
     detail="output limit reached",
+    reason="too_large",
 )
 DESERTED = Outcome(
     state="failed",
     error=ErrorEvent(code="stream.error", allow_retry=True),
     detail="the agent ended by a cancellation of its own",
+    reason="agent_cancelled",
 )
 LOST = Outcome(
     state="interrupted",
     error=ErrorEvent(message="The connection to the answer was lost. Please try again.", allow_retry=True),
     detail="another gateway took the turn over",
+    reason="handed_over",
 )
 ORPHANED = Outcome(
     state="interrupted",
     error=ErrorEvent(message="The answer was interrupted. Please try again.", allow_retry=True),
     detail="the gateway that ran the turn is gone",
+    reason="gateway_died",
 )
-AWAY = Outcome(state="failed", detail="the store was away for too long")
+AWAY = Outcome(state="failed", detail="the store was away for too long", reason="store_away")
+BROKEN = Outcome(state="failed", detail="a bug of the gateway", reason="bug")
 UNSAVED = ErrorEvent(message="The answer could not be saved. Please try again.", allow_retry=True)
 
 
@@ -73,9 +83,10 @@ def outcome_of(error: BaseException) -> Outcome:
         return TOO_LARGE
     if isinstance(error, AgentError):
         event = ErrorEvent(message=error.message, allow_retry=error.allow_retry)
-        return Outcome(state="failed", error=event, detail=error.detail or error.message)
+        return Outcome(state="failed", error=event, detail=error.detail or error.message, reason=error.kind)
     event = ErrorEvent(code="stream.error", allow_retry=True)
-    return Outcome(state="failed", error=event, detail=f"{type(error).__name__}: {error}", unexpected=error)
+    detail = f"{type(error).__name__}: {error}"
+    return Outcome(state="failed", error=event, detail=detail, reason="bug", unexpected=error)
 
 
 class Draining(Exception):

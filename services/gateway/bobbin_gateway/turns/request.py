@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from time import monotonic
+
+from msgspec import Struct, field
 
 from bobbin_protocol.actions import Action
 from bobbin_protocol.store.turns import AddClientToolOutput, AddStructuredInput, TurnInput
@@ -23,6 +25,8 @@ class TurnRequest(Struct, kw_only=True, frozen=True):
     """The same for the same request only."""
     idempotency_key: str | None
     resumable: bool
+    asked_at: float = field(default_factory=monotonic)
+    """When it came."""
 
     @property
     def was_asked_for(self) -> bool:

@@ -47,6 +47,9 @@ class RunningTurn(NumberedSource):
         "_max_output_bytes",
         "_sent_thread",
         "_told_status",
+        "answers",
+        "asked_at",
+        "counted",
         "deserted",
         "items",
         "joined_by",
@@ -95,6 +98,12 @@ class RunningTurn(NumberedSource):
         """Who was the last to come by sending their request again."""
         self.keep_early: Callable[[ThreadItem], None] | None = None
         """What to do at once with a hidden item that is done (`turns.early`)."""
+        self.asked_at: float | None = None
+        """When its request came, if it came here."""
+        self.answers = False
+        """Whether its agent has begun to answer."""
+        self.counted = 0
+        """How many of its events are counted in the metrics."""
         self._hidden_size = 0
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""

@@ -49,7 +49,7 @@ class RemoteTurn(NumberedSource):
         """Set once it is known that the turn runs, or all that the journal has of one that ended, or that
         there is no such turn (`state` is None)."""
         self._unread = unread
-        self._readers = 0
+        self.readers = 0
         self._looked_twice = False
         self._looks = 0
         self._next_look = asyncio.Event()
@@ -117,12 +117,12 @@ class RemoteTurn(NumberedSource):
     def enter(self, *, resumable: bool) -> None:
         """Count one more reader."""
         del resumable
-        self._readers += 1
+        self.readers += 1
 
     def leave(self) -> None:
         """Count one less; without readers the turn is watched no longer."""
-        self._readers -= 1
-        if self._readers == 0:
+        self.readers -= 1
+        if self.readers == 0:
             self._unread(self)
 
 
@@ -221,6 +221,16 @@ class Watcher:
     def _look_soon(self) -> None:
         self._urgent.set()
         self._work.set()
+
+    @property
+    def feed_count(self) -> int:
+        """How many feeds are open."""
+        return len(self._feeds)
+
+    @property
+    def reader_count(self) -> int:
+        """How many read turns that run elsewhere."""
+        return sum(turn.readers for turn in self._turns.values())
 
     def close(self) -> None:
         """The process stops: end what is read of turns elsewhere."""

@@ -1,0 +1,83 @@
+"""Whether the store can serve: seen over a connection of its own, by one look for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from bobbin_store import health
+from bobbin_store.errors import Unavailable
+from bobbin_store.health import watching
+from bobbin_store.migrate import all_migrations
+from tests.unit.store.conftest import Store, running_app
+
+RAN = "INSERT INTO bobbin.migrations (number, name) VALUES ($1, 'a'), ($1 + 1, 'b')"
+WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+async def becomes(state: health.Health, problem: str) -> None:
+    """Wait until the text occurs in what is wrong ("": nothing is)."""
+    async with asyncio.timeout(health.LOOK_EVERY_S + health.PATIENCE_S + 2):
+        while (problem not in (state.problem or "")) or (not problem and state.problem):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_schema_that_lacks_migrations_is_not_ready_and_one_of_a_newer_store_is(
+    database_url: str,
+) -> None:
+    admin = await asyncpg.connect(database_url)
+    async with watching(database_url) as state:
+        await state.check()
+        last = len(all_migrations())
+        await admin.execute("DELETE FROM bobbin.migrations WHERE number = $1", last)
+        await becomes(state, f"number {last - 1}, this store needs {last}")
+        with pytest.raises(Unavailable):
+            await state.check()
+        await admin.execute(
+            "INSERT INTO bobbin.migrations (number, name) VALUES ($1, 'a'), ($1 + 1, 'b')", last
+        )
+        await becomes(state, "")
+        await state.check()
+    await admin.close()
+
+
+async def test_an_empty_database_is_not_ready(empty_database_url: str) -> None:
+    async with watching(empty_database_url) as state:
+        with pytest.raises(Unavailable, match=r"does not answer.*migrations"):
+            await state.check()
+
+
+async def test_a_lost_connection_is_replaced(database_url: str) -> None:
+    admin = await asyncpg.connect(database_url)
+    async with watching(database_url) as state:
+        await state.check()
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await becomes(state, "does not answer")
+        await becomes(state, "")
+    await admin.close()
+
+
+async def test_a_pool_at_its_limit_is_ready_and_a_thousand_probes_take_nothing_from_it(
+    database_url: str,
+) -> None:
+    async with running_app(database_url, store_pool_size=1, store_pool_wait_s=0.2) as http:
+        store = Store(http, "alice", "json")
+        await store.post("/threads", {"id": "t1"})
+        admin = await asyncpg.connect(database_url)
+        async with admin.transaction():
+            await admin.execute("SELECT FROM bobbin.threads FOR UPDATE")
+            change = asyncio.create_task(store.call("PATCH", "/threads/t1", {"title": "new"}))
+            while not await admin.fetchval(WAITS):  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.01)
+            assert (await store.call("GET", "/threads")).status == 503  # there is no connection to be had
+            probes = await asyncio.gather(*(http.get("/health/ready") for _ in range(1000)))
+            assert {probe.status_code for probe in probes} == {200}
+            of_ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            assert await admin.fetchval(of_ours) == 3  # the pool's, the one for health, this one
+        assert (await change).status == 200
+        await admin.close()
