@@ -11,7 +11,6 @@ from math import ceil
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
-from litestar import Litestar
 
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.files.blobs import check_url
@@ -20,13 +19,14 @@ from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
 from bobbin_protocol.settings import BrokenSettings, read_settings
 from bobbin_telemetry.logs import configure_logs
+from bobbin_telemetry.serving import FLUSH_S, AsgiApp, check_traces, traced
 
 
-def app() -> Litestar:
+def app() -> AsgiApp:
     """The application of one worker process; granian calls it there."""
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     configure_logs()
-    return create_app(read_settings(Settings, os.environ))
+    return traced(create_app(read_settings(Settings, os.environ)), "bobbin-gateway", os.environ)
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
             load_agent(settings.gateway_agent)
         read_configuration(settings.mcp_config, os.environ)
         check_url(settings.attachments_url)
+        check_traces(os.environ, "bobbin-gateway")
         _check_port(settings.gateway_host, settings.gateway_port)
     except (BrokenSettings, ValueError, OSError) as error:
         sys.exit(f"gateway: {error}")
@@ -52,7 +53,7 @@ def main() -> None:
         websockets=False,
         backpressure=_MOST_STREAMS,
         respawn_failed_workers=True,
-        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
+        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S + FLUSH_S),
         log_level=LogLevels.warning,
         process_name=None,
     ).serve()

@@ -25,7 +25,6 @@ import structlog
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
-from litestar import Litestar
 
 from bobbin_protocol.settings import BrokenSettings, read_settings
 from bobbin_store.app import create_app
@@ -34,6 +33,7 @@ from bobbin_store.errors import CannotStart
 from bobbin_store.migrate import migrate_when_ready
 from bobbin_store.settings import Settings
 from bobbin_telemetry.logs import configure_logs
+from bobbin_telemetry.serving import AsgiApp, WrongTracing, check_traces, traced
 
 log = structlog.stdlib.get_logger()
 
@@ -49,6 +49,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
     try:
         settings = read_settings(Settings, os.environ)
+        check_traces(os.environ, "bobbin-store")
         with ExitStack() as stack:
             check_port(settings.store_host, settings.store_port)
             if not settings.database_url:
@@ -56,7 +57,7 @@ def main() -> None:
                 settings = msgspec.structs.replace(settings, database_url=dsn)
             asyncio.run(migrate_when_ready(settings.database_url, settings.store_database_wait_s))
             serve(settings)
-    except (BrokenSettings, CannotStart) as error:
+    except (BrokenSettings, CannotStart, WrongTracing) as error:
         sys.exit("bobbin-store: " + "; ".join(str(error).splitlines()))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -80,11 +81,11 @@ def serve(settings: Settings) -> None:
     server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
 
 
-def worker_app(settings: Settings) -> Litestar:
+def worker_app(settings: Settings) -> AsgiApp:
     """Make the application inside a worker, and have the worker die with its parent."""
     configure_logs()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    return create_app(settings)
+    return traced(create_app(settings), "bobbin-store", os.environ)
 
 
 def _exit_with_parent() -> None:

@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from bobbin_telemetry.tracing import add_trace_ids
+
 
 def configure_logs() -> None:
     """Set up structlog for this process; and let through what libraries say from warnings on."""
@@ -21,6 +23,7 @@ def configure_logs() -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_trace_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderer,

@@ -23,6 +23,7 @@ from bobbin_gateway.turns.outcome import (
 from bobbin_gateway.turns.running import RunningTurn
 from bobbin_gateway.watchdog import Watchdog
 from bobbin_protocol.events import ThreadStreamEvent
+from bobbin_telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -58,11 +59,15 @@ async def _listen(
     settings: Settings,
 ) -> None:
     events = answering()
+    span: tracing.Span | None = running.span
     async with _closing(events):
         async for event in events:
             if running.stopped.done():
                 return
             running.emit(event)
+            if span is not None:
+                span.event("first event")
+                span = None
             if not journal.has_room:
                 silence.renew(settings.turn_timeout_s)  # not the agent's silence
                 await journal.room()
