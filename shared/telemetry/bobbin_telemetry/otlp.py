@@ -56,7 +56,7 @@ class OpenTelemetry:
         self._untraced = trace.NonRecordingSpan(unsampled)
 
     async def close(self, wait_s: float) -> None:
-        """Send what there is, if it can be done within this time. The thread that tries is left alone then."""
+        """Send what there is, as far as that can be done in time. The thread that tries is left alone."""
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
         def shut_down() -> None:
