@@ -64,6 +64,7 @@ ELSEWHERE = {
     "bobbin_gateway/http/turns.py": "tests/integration/gateway/test_resume.py and test_cancel.py",
     "bobbin_gateway/listening.py": "tests/integration/gateway/test_disconnect.py",
     "bobbin_gateway/openai_agent/responses_events.py": "types only: tested with responses_reader.py",
+    "bobbin_gateway/openai_agent/spans.py": "tests/integration/gateway/test_traces.py",
     "bobbin_gateway/openai_agent/titling.py": "tests/unit/gateway/openai_agent/test_agent.py",
     "bobbin_gateway/openai_agent/transport.py": "tests/unit/gateway/openai_agent/test_client.py",
     "bobbin_gateway/metrics.py": "names only: tests/integration/test_metrics.py",
@@ -101,6 +102,7 @@ ELSEWHERE = {
     "bobbin_store/http/turns.py": ROUTES,
     "bobbin_store/http/watch.py": ROUTES,
     "bobbin_telemetry/exposition.py": "tests/integration/test_metrics.py",
+    "bobbin_telemetry/otlp.py": "tests/integration/gateway/test_traces.py",
     "tasks/agent.py": "wiring: tests/integration/test_tasks.py",
     "tasks/settings.py": "wiring: tests/integration/test_tasks.py",
 }

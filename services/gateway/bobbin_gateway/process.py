@@ -25,12 +25,15 @@ from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
 from bobbin_telemetry.metrics import Application
 from bobbin_telemetry.requests import NamedRequests
+from bobbin_telemetry.serving import FLUSH_S, check_traces, traced
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM; reasons not to start are a line each on stderr, and exit code 1."""
     try:
-        settings = read_settings(Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_ports])
+        settings = read_settings(
+            Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_traces, _check_ports]
+        )
     except BrokenSettings as error:
         sys.exit(refusal(_NAME, error))
     configure_logs(_NAME, settings.log_format, settings.log_level)
@@ -52,7 +55,7 @@ def _serve(settings: Settings) -> None:
         websockets=False,
         backpressure=_MOST_STREAMS,
         respawn_failed_workers=True,
-        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S),
+        workers_kill_timeout=ceil(settings.drain_notice_s + settings.shutdown_grace_s + STOPPING_S + FLUSH_S),
         log_level=LogLevels.warning,
         log_dictconfig=GRANIAN_LOGS,
         process_name=None,
@@ -65,7 +68,7 @@ def worker_app(settings: Settings) -> Application:
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     configure_logs(_NAME, settings.log_format, settings.log_level)
     app = NamedRequests(cast("Application", create_app(settings)), access_log=settings.access_log)
-    return REQUESTS.measured(app)
+    return REQUESTS.measured(traced(app, _NAME, os.environ))
 
 
 def _check_agent(settings: Settings) -> None:
@@ -81,6 +84,10 @@ def _check_mcp(settings: Settings) -> None:
 
 def _check_files(settings: Settings) -> None:
     check_url(settings.attachments_url)
+
+
+def _check_traces(_settings: Settings) -> None:
+    check_traces(os.environ, _NAME)
 
 
 def _check_ports(settings: Settings) -> None:
@@ -102,6 +109,7 @@ def _check_port(host: str, port: int, setting: str) -> None:
             ) from error
 
 
+_CHECKS = (_check_agent, _check_mcp, _check_files, _check_traces, _check_ports)
 _NAME = "bobbin-gateway"
 _MOST_STREAMS = 65_536
 """Requests at once in one worker; granian counts an open stream as one."""

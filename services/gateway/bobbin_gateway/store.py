@@ -39,6 +39,7 @@ from bobbin_protocol.store.turns import (
 from bobbin_protocol.store.watch import Watch, Watched
 from bobbin_protocol.threads import ThreadMetadata
 from bobbin_protocol.wire import encode_json
+from bobbin_telemetry import tracing
 from bobbin_telemetry.requests import REQUEST_ID_HEADER, current_request_id
 
 T = TypeVar("T")
@@ -243,15 +244,17 @@ class Store:
         vital: bool = False,
     ) -> T:
         session = self._vital if vital else self._session
-        content, media_type, status = await self._exchange(session, method, path, owner_id, body, query)
-        if status < _FIRST_ERROR:
-            try:
-                if content and media_type == _JSON:  # MessagePack could not hold it
-                    return msgspec.json.decode(content, type=answer.type)
-                return answer.decode(content or _NIL)
-            except msgspec.MsgspecError as error:  # a store of another version, or a proxy's own words
-                raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
-        raise _refusal(status, content, f"{method} {path}")
+        with _span(method, path) as span:
+            content, media_type, status = await self._exchange(session, method, path, owner_id, body, query)
+            span.set({"http.response.status_code": status})
+            if status < _FIRST_ERROR:
+                try:
+                    if content and media_type == _JSON:  # MessagePack could not hold it
+                        return msgspec.json.decode(content, type=answer.type)
+                    return answer.decode(content or _NIL)
+                except msgspec.MsgspecError as error:  # a store of another version, or a proxy's own words
+                    raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
+            raise _refusal(status, content, f"{method} {path}")
 
     @staticmethod
     async def _exchange(
@@ -266,6 +269,7 @@ class Store:
         headers = {} if owner_id is None else {OWNER_HEADER: owner_id}
         if request_id := current_request_id():
             headers[REQUEST_ID_HEADER] = request_id
+        tracing.inject(headers)
         try:
             data = None if body is None else _encode(body)
         except OverflowError:  # MessagePack has no form for whole numbers above 64 bits
@@ -315,6 +319,16 @@ async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[S
 
 def _path(*parts: str) -> str:
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _span(method: str, path: str) -> tracing.Span:
+    if not tracing.is_on():
+        return tracing.NOTHING
+    parts = path.split("/")
+    parts[3::2] = ["{id}"] * len(parts[3::2])  # /v1/things/{id}/things/{id}
+    route = "/".join(parts)
+    attributes = {"http.request.method": method, "url.template": route}
+    return tracing.span(f"{method} {route}", attributes, "client")
 
 
 def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str, str]:

@@ -18,6 +18,8 @@ import structlog
 from bobbin_store import metrics
 from bobbin_store.errors import CannotStart, Conflict, InvalidRequest, NotFound, StoreError, Unavailable
 from bobbin_store.settings import Settings
+from bobbin_store.statements import add_span
+from bobbin_telemetry import tracing
 
 log = structlog.stdlib.get_logger()
 
@@ -247,6 +249,8 @@ async def _prepare(connection: Any) -> None:
     )
     if await connection.fetchval(ABOVE_ROW_SECURITY):
         await connection.execute(STEP_DOWN)
+    if tracing.is_on():
+        connection.add_query_logger(add_span)
 
 
 async def _leave_as_is(connection: Any) -> None:

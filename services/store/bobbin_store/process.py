@@ -37,6 +37,7 @@ from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
 from bobbin_telemetry.metrics import Application
 from bobbin_telemetry.requests import NamedRequests
+from bobbin_telemetry.serving import check_traces, traced
 
 log = structlog.stdlib.get_logger()
 
@@ -57,7 +58,7 @@ def main() -> None:
     """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
     signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
     try:
-        settings = read_settings(Settings, os.environ, [check_ports])
+        settings = read_settings(Settings, os.environ, [_check_traces, check_ports])
         configure_logs(NAME, settings.log_format, settings.log_level)
         shown = shown_settings(settings, defaults=not is_console(settings.log_format))
         log_start(shown, mistyped(Settings, os.environ))
@@ -99,7 +100,7 @@ def worker_app(settings: Settings) -> Application:
     configure_logs(NAME, settings.log_format, settings.log_level)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     app = NamedRequests(cast("Application", create_app(settings)), access_log=settings.access_log)
-    return REQUESTS.measured(app)
+    return REQUESTS.measured(traced(app, NAME, os.environ))
 
 
 def _exit_with_parent() -> None:
@@ -132,6 +133,10 @@ def embedded_database(data_dir: Path) -> Generator[str]:
         leaving.set()
         watcher.join()
         server.stop()
+
+
+def _check_traces(_settings: Settings) -> None:
+    check_traces(os.environ, NAME)
 
 
 def check_ports(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from bobbin_telemetry.requests import current_request_id
+from bobbin_telemetry.tracing import add_trace_ids
 
 LogFormat: TypeAlias = Annotated[
     Literal["auto", "json", "console"],
@@ -42,6 +43,7 @@ def configure_logs(service: str, log_format: LogFormat = "auto", log_level: LogL
     about: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_request_id,
+        add_trace_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

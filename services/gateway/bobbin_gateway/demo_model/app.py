@@ -125,7 +125,8 @@ class App:
             return None
         query = scope["query_string"].decode()
         path = f"{scope['path']}?{query}" if query else scope["path"]
-        return self._received.add(scope["method"], path, _header(scope, b"authorization"), body)
+        authorization, traceparent = _header(scope, b"authorization"), _header(scope, b"traceparent")
+        return self._received.add(scope["method"], path, authorization, body, traceparent)
 
 
 _RESPONSE = re.compile(r"/v1/responses/([^/]+)(/cancel)?")

@@ -30,6 +30,8 @@ class Received(msgspec.Struct):
     outcome: Outcome = "open"
     """How the response ended: all was sent (read or not), we cut it, or the client left while we waited: then
     its answer is no longer made, unless it is made in the background."""
+    traceparent: str = ""
+    """The header of that name, as sent."""
     response_id: str | None = None
     """Of the background response that the request began."""
 
@@ -50,8 +52,9 @@ class ReceivedRequests:
         self._kept: deque[Received] = deque(maxlen=limit)
         self._next = 0
 
-    def add(self, method: str, path: str, authorization: str, body: bytes) -> Received:
-        received = Received(self._next, method, path, authorization, msgspec.Raw(body or b"null"))
+    def add(self, method: str, path: str, authorization: str, body: bytes, traceparent: str = "") -> Received:
+        raw = msgspec.Raw(body or b"null")
+        received = Received(self._next, method, path, authorization, raw, traceparent=traceparent)
         self._next += 1
         self._kept.append(received)
         return received

@@ -25,6 +25,7 @@ from bobbin_gateway.openai_agent.media import loaded, published
 from bobbin_gateway.openai_agent.prompt import Prompt
 from bobbin_gateway.openai_agent.responses import Responses
 from bobbin_gateway.openai_agent.resumable import ResumableReader
+from bobbin_gateway.openai_agent.spans import asking, count_tokens
 from bobbin_gateway.openai_agent.stream import ModelStream
 from bobbin_gateway.openai_agent.titling import title
 from bobbin_gateway.openai_agent.transcription import transcribe
@@ -37,6 +38,7 @@ from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.items import ThreadItem, UserMessageItem, WidgetItem
 from bobbin_protocol.requests import AudioInput
 from bobbin_protocol.responses import SyncCustomActionResponse
+from bobbin_telemetry import tracing
 
 Tools: TypeAlias = Mapping[str, Tool | ClientTool]
 
@@ -170,22 +172,24 @@ class OpenAIAgent:
         asked: Prompt | None = await _with_files(prompt, files)
         try:
             while asked is not None:
-                stream = ModelStream(answer, self._dialect.reader(answer))
-                # Leaving early closes the connection: the provider stops.
-                async with open_body(await self._post(asked)) as chunks:
-                    async for chunk in chunks:
-                        for events in stream.feed(chunk):
-                            acting.note(events)
-                            shown = await published(events, files) if answer.has_images else events
-                            for event in shown:
-                                yield event
-                        if answer.over:
-                            break
-                    await drain(chunks)
-                for event in stream.finish():
-                    acting.note([event])
-                    [last] = await published([event], files)
-                    yield last
+                stream, before = ModelStream(answer, self._dialect.reader(answer)), answer.usage
+                with asking(self._client, asked.model) as span:
+                    # Leaving early closes the connection: the provider stops.
+                    async with open_body(await self._post(asked, span)) as chunks:
+                        async for chunk in chunks:
+                            for events in stream.feed(chunk):
+                                acting.note(events)
+                                shown = await published(events, files) if answer.has_images else events
+                                for event in shown:
+                                    yield event
+                            if answer.over:
+                                break
+                        await drain(chunks)
+                    for event in stream.finish():
+                        acting.note([event])
+                        [last] = await published([event], files)
+                        yield last
+                    count_tokens(span, answer, before)
                 async with aclosing(acting.run(answer, asked)) as events:
                     async for event in events:
                         yield event
@@ -213,12 +217,14 @@ class OpenAIAgent:
         acting = self._acting(turn, tools)
         while True:
             if asked:
-                reader = ResumableReader(answer)
-                said = self._background.respond(turn, reader, partial(self._post, prompt))
-                async with aclosing(_whole(said, turn, answer)) as events:
-                    async for event in events:
-                        acting.note([event])
-                        yield event
+                reader, before = ResumableReader(answer), answer.usage
+                with asking(self._client, prompt.model) as span:
+                    said = self._background.respond(turn, reader, partial(self._post, prompt, span))
+                    async with aclosing(_whole(said, turn, answer)) as events:
+                        async for event in events:
+                            acting.note([event])
+                            yield event
+                    count_tokens(span, answer, before)
             async with aclosing(acting.run(answer, prompt)) as events:
                 async for event in events:
                     turn.checkpoint = acting_checkpoint()
@@ -274,13 +280,14 @@ class OpenAIAgent:
             return None
         return await title(self._client, self._dialect, self._settings.title_model, turn.message)
 
-    async def _post(self, prompt: Prompt) -> httpx2.Response:
-        try:
+    async def _post(self, prompt: Prompt, span: tracing.Span) -> httpx2.Response:
+        with span.active():
+            try:
+                return await self._send(prompt)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not self._dialect.adapt(f"{error} {error.body}"):
+                    raise
             return await self._send(prompt)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if not self._dialect.adapt(f"{error} {error.body}"):
-                raise
-        return await self._send(prompt)
 
     async def _send(self, prompt: Prompt) -> httpx2.Response:
         body = self._dialect.request(prompt)

@@ -13,6 +13,7 @@ from bobbin_gateway.openai_agent.client import JSON, ModelClient
 from bobbin_gateway.openai_agent.history import model_input
 from bobbin_gateway.openai_agent.prompt import Message
 from bobbin_gateway.openai_agent.responses import Responses
+from bobbin_gateway.openai_agent.spans import asking
 from bobbin_gateway.titles import MAX_TITLE
 from bobbin_protocol.items import UserMessageItem
 
@@ -37,12 +38,13 @@ async def title(
     text = "\n".join(entry.text for entry in entries if isinstance(entry, Message))
     body = dialect.short_request(model=model, instructions=_INSTRUCTIONS, text=text[:_INPUT])
     try:
-        response = await client.post(
-            dialect.path,
-            cast_to=httpx2.Response,
-            content=body,
-            options={"headers": JSON, "timeout": _TIMEOUT_S, "max_retries": 0},
-        )
+        with asking(client, model) as span, span.active():
+            response = await client.post(
+                dialect.path,
+                cast_to=httpx2.Response,
+                content=body,
+                options={"headers": JSON, "timeout": _TIMEOUT_S, "max_retries": 0},
+            )
         words = dialect.short_text(response.content)
     except failures.TRANSPORT_ERRORS as error:
         raise failures.from_exception(error) from error

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bobbin_gateway.agent import AgentError
 from bobbin_gateway.openai_agent import failures
+from bobbin_gateway.openai_agent.spans import asking
 from bobbin_protocol.requests import AudioInput
 
 OFF: Final = "off"
@@ -63,12 +64,13 @@ async def transcribe(client: openai.AsyncOpenAI, model: str, audio: AudioInput) 
     if len(audio.data) > _MOST_BYTES:
         raise AgentError("The recording is too long. Please try a shorter one.", allow_retry=False)
     try:
-        response = await client.audio.transcriptions.with_raw_response.create(
-            model=model,
-            file=(f"speech.{extension}", audio.data, media_type),
-            response_format="json",
-            timeout=_TIMEOUT_S,
-        )
+        with asking(client, model, "transcription") as span, span.active():
+            response = await client.audio.transcriptions.with_raw_response.create(
+                model=model,
+                file=(f"speech.{extension}", audio.data, media_type),
+                response_format="json",
+                timeout=_TIMEOUT_S,
+            )
         return _decode(response.content).text.strip()
     except failures.TRANSPORT_ERRORS as error:
         raise failures.from_exception(error) from error

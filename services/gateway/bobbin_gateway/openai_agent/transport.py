@@ -15,6 +15,7 @@ import aiohttp
 import httpx2
 
 from bobbin_gateway.watchdog import Watchdog
+from bobbin_telemetry import tracing
 
 _BODY = "bobbin.body"
 
@@ -50,8 +51,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 response = await self._open_session().request(
                     request.method,
                     str(request.url),
-                    # They live as long as the stream, and are nearly the same for all.
-                    headers=[(_text(name), _text(value)) for name, value in request.headers.raw],
+                    headers=_headers(request),
                     data=await request.aread() or None,
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
@@ -84,6 +84,21 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _headers(request: httpx2.Request) -> list[tuple[str, str]]:
+    """The request's headers, and to which trace it belongs.
+
+    That is two random numbers, which tell a model service nothing; one of one's own (vLLM, a proxy) adds its
+    spans there. What callers add to theirs (`tracestate`) stays here.
+    """
+    trace: dict[str, str] = {}
+    tracing.inject(trace)
+    # They live as long as the stream, and are nearly the same for all.
+    headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
+    if "traceparent" in trace:
+        headers.append(("traceparent", trace["traceparent"]))
+    return headers
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -23,6 +23,7 @@ from bobbin_gateway.tools.tool import ClientTool, Tool, ToolCall, ToolError, Too
 from bobbin_gateway.tools.toolbox import shown_title
 from bobbin_protocol.events import ThreadStreamEvent
 from bobbin_protocol.tasks import CustomTask
+from bobbin_telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -100,7 +101,10 @@ class RunningCalls:
             result = _failed(call, f"There is no tool called {call.name!r}")
         else:
             timeout_s = self._limits.timeout_s if tool.timeout_s is None else tool.timeout_s
-            result = self._cut(await _outcome(call, tool, context, timeout_s))
+            with _span(call) as span:
+                result = self._cut(await _outcome(call, tool, context, timeout_s))
+                if result.failed:
+                    span.fail("tool_error")
         metrics.TOOL_CALLS.labels("failed" if result.failed else "ok").inc()
         metrics.TOOL_SECONDS.observe(monotonic() - began)
         self._results[call.call_id] = result
@@ -162,6 +166,16 @@ class _CallContext(ToolContext):
         if self._over:
             raise ToolError("The call is over")
         await self._queue.put(event)
+
+
+def _span(call: ToolCall) -> tracing.Span:
+    """Of a call of a tool that there is: so its name is one of few."""
+    attributes = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.call_id,
+    }
+    return tracing.span(f"execute_tool {call.name}", attributes)
 
 
 async def _outcome(call: ToolCall, tool: Tool, context: _CallContext, timeout_s: float) -> ToolResult:

@@ -66,6 +66,7 @@ async def _listen(
             running.emit(event)
             if not running.answers:
                 turn_answers(running)
+                running.span.event("first event")
             if not journal.has_room:
                 silence.renew(settings.turn_timeout_s)  # not the agent's silence
                 await journal.room()

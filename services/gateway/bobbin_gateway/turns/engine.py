@@ -43,6 +43,7 @@ from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
+from bobbin_telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -137,17 +138,17 @@ class TurnEngine:
             turn.checkpoint = claimed.checkpoint
             running.tail.mark()
             answering = partial(continuing.resume, turn, running.items.items(), claimed.checkpoint)
-        self._launch(running, answering)
+        self._launch(running, answering, taken_over=True)
 
     def _prepare(self, turn: Turn, gateway_id: str) -> RunningTurn:
         turn.files = self._files_of(turn.owner_id, turn.thread.id)
         tail = Tail(turn, gateway_id, self.journal)
         return RunningTurn(turn, tail, self._settings.max_output_bytes, self._desertion.lost)
 
-    def _launch(self, running: RunningTurn, answering: Answering) -> None:
+    def _launch(self, running: RunningTurn, answering: Answering, *, taken_over: bool = False) -> None:
         self.turns.add(running)
         turn_began(running)
-        self._tasks.create_task(self._run(running, answering), name=running.turn_id)
+        self._tasks.create_task(self._run(running, answering, taken_over), name=running.turn_id)
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
         """The user has given the thread a name: tell the turn that runs in it, and those who watch."""
@@ -235,24 +236,26 @@ class TurnEngine:
             await running.ends_within(_HAND_OVER_S)
         await self.lease.renew()
 
-    async def _run(self, running: RunningTurn, answering: Answering) -> None:
+    async def _run(self, running: RunningTurn, answering: Answering, taken_over: bool) -> None:  # noqa: FBT001
         turn, ending, stored = running.turn, outcome.BROKEN, False
         bind_contextvars(turn_id=turn.id, thread_id=turn.thread.id)  # in this task, and those that it begins
-        try:
-            ending = await self._answer(running, answering)
-            _log_ending(turn, ending)
-            if not running.lost and ending.error is not None:
-                running.tell(ending.error)
-            stored = not running.lost and await finish(
-                self._store, running, ending, deadline=self._deadline()
-            )
-        except Exception:  # a bug of ours must not end the other turns of the process
-            log.exception("turn lost", turn_id=turn.id)
-        finally:
-            self._forget(running, stored=stored)
-            turn_ended(running, ending, stored=stored)
-            unsaved = outcome.LOST.error if running.lost else outcome.UNSAVED
-            running.close(None if stored else unsaved)
+        with _span(turn, taken_over=taken_over) as running.span:
+            try:
+                ending = await self._answer(running, answering)
+                _tell_ending(running, ending)
+                if not running.lost and ending.error is not None:
+                    running.tell(ending.error)
+                stored = not running.lost and await finish(
+                    self._store, running, ending, deadline=self._deadline()
+                )
+            except Exception as error:  # a bug of ours must not end the other turns of the process
+                log.exception("turn lost", turn_id=turn.id)
+                running.span.fail(type(error).__name__)
+            finally:
+                self._forget(running, stored=stored)
+                turn_ended(running, ending, stored=stored)
+                unsaved = outcome.LOST.error if running.lost else outcome.UNSAVED
+                running.close(None if stored else unsaved)
 
     def _deadline(self) -> Callable[[], float]:
         """Until when (on the loop's clock) a turn that ends now waits for a store that is away."""
@@ -293,8 +296,22 @@ async def _abandon(agent: ContinuingAgent, turn: Turn, checkpoint: bytes) -> Non
         log.exception("agent cannot abandon", turn_id=turn.id)
 
 
-def _log_ending(turn: Turn, ending: Outcome) -> None:
+def _span(turn: Turn, *, taken_over: bool) -> tracing.Span:
+    """Of a turn as it runs here: below the request that began it, which it may outlive, unless that died."""
+    attributes = {
+        "bobbin.turn.id": turn.id,
+        "bobbin.turn.taken_over": taken_over,
+        "gen_ai.conversation.id": turn.thread.id,
+    }
+    return tracing.span("turn", attributes, root=taken_over)
+
+
+def _tell_ending(running: RunningTurn, ending: Outcome) -> None:
+    turn, span = running.turn, running.span
+    span.set({"bobbin.turn.state": ending.state, "bobbin.turn.events": len(running.log.frames)})
     if ending.unexpected is not None:
         log.error("turn failed", turn_id=turn.id, detail=ending.detail, exc_info=ending.unexpected)
+        span.fail(type(ending.unexpected).__name__)
     elif ending.state == "failed":
         log.warning("turn failed", turn_id=turn.id, detail=ending.detail)
+        span.fail("failed")

@@ -15,6 +15,7 @@ from bobbin_gateway.turns.running import RunningTurn
 from bobbin_gateway.turns.source import Joined, Observed, Source, TurnReader
 from bobbin_gateway.turns.watcher import Watcher
 from bobbin_protocol.ids import new_id
+from bobbin_telemetry import tracing
 
 
 class Readers:
@@ -46,6 +47,7 @@ class Readers:
         """
         if running := self._here(owner_id, turn_id, after):
             running.enter(resumable=resumable)
+            tracing.current().link(running.span)
             return running
         if self.closed:
             raise Draining
@@ -131,6 +133,7 @@ class Readers:
 
     def reader(self, owner_id: str, source: Source, *, position: int, resumable: bool) -> TurnReader:
         """A reader of an entered source, who is to leave it."""
+        tracing.current().set({"bobbin.turn.id": source.turn_id})
         return TurnReader(
             source,
             self._settings.keepalive_s,

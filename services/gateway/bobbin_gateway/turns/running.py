@@ -35,6 +35,7 @@ from bobbin_protocol.requests import Title
 from bobbin_protocol.sse import encode_event
 from bobbin_protocol.threads import ActiveStatus, ThreadMetadata, ThreadStatus, thread_for_client
 from bobbin_protocol.wire import encode_json
+from bobbin_telemetry import tracing
 
 
 class RunningTurn(NumberedSource):
@@ -59,6 +60,7 @@ class RunningTurn(NumberedSource):
         "lost",
         "outlives_readers",
         "readers",
+        "span",
         "stopped",
         "stored_thread",
         "suggested_title",
@@ -107,6 +109,8 @@ class RunningTurn(NumberedSource):
         self._hidden_size = 0
         self.lost = False
         """Whether it is another gateway's by now: nothing of it may be stored from here."""
+        self.span = tracing.NOTHING
+        """Of the turn as it runs here."""
         self._ended: asyncio.Future[None] = self.stopped.get_loop().create_future()
         self.suggested_title: str | None = None
         self._sent_thread = _snapshot(turn.thread)
