@@ -9,7 +9,7 @@ LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyprojec
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs roll test check format bench chaos clean
+.PHONY: help run up down logs roll backup restore test check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,12 @@ logs:  ## Follow what the containers log
 
 roll:  ## Replace stores and gateways one by one, without losing an answer
 	@sh deploy/roll.sh
+
+backup:  ## Write what the containers keep into a folder (TO=folder)
+	@sh deploy/backup.sh
+
+restore:  ## Put a backup in the place of what the containers keep (FROM=folder)
+	@sh deploy/restore.sh
 
 test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
 	$(VENV)/bin/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)

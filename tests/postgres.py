@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one server per run, one migrated template, one clone of it per test.
 
-The server is the embedded one with durability off, or the one that DATABASE_URL names. With BOBBIN_PARTITIONS the
-tables of migrated databases are split by owner, into as many.
+The server is the embedded one with durability off, or the one that DATABASE_URL names. With BOBBIN_PARTITIONS
+the tables of migrated databases are split by owner, into as many.
 """
 
 from __future__ import annotations

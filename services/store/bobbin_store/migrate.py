@@ -92,10 +92,10 @@ SET LOCAL search_path TO bobbin;
 # Note that a migration has run.
 RECORD = "INSERT INTO migrations (number, name) VALUES ($1, $2)"
 
-# Where tables are split by owner (see `partition`), each part's index is called after the whole's: by that name
-# a violated constraint is told. PostgreSQL gives those that a migration brings names of its own.
+# Where tables are split by owner (see `partition`), each part's index is called after the whole's: by that
+# name a violated constraint is told. PostgreSQL gives those that a migration brings names of its own.
 NAME_LIKE_PARENTS = """
-SELECT format('ALTER INDEX bobbin.%I RENAME TO %I', index.relname, wanted)
+SELECT format('ALTER INDEX bobbin.%I RENAME TO %I', index.relname, wanted) AS statement
 FROM pg_class AS index
 JOIN pg_index ON indexrelid = index.oid
 JOIN pg_class AS part ON part.oid = indrelid
@@ -109,9 +109,9 @@ WHERE index.relnamespace = 'bobbin'::regnamespace AND index.relname <> wanted
 
 
 async def run_each(connection: Connection, statements: str, *args: object) -> None:
-    """Run all statements that a query gives, in its order."""
+    """Run each `statement` that a query gives, in its order."""
     for row in await connection.fetch(statements, *args):
-        await connection.execute(row[0])
+        await connection.execute(row["statement"])
 
 
 async def migrate(connection: Connection, migrations: list[Migration]) -> int:

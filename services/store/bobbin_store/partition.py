@@ -1,9 +1,9 @@
-"""``python -m bobbin_store.partition 16``: splits the tables by owner into hash partitions, for very large ones.
+"""``python -m bobbin_store.partition 16``: splits the tables by owner into hash partitions, for large ones.
 
-Nothing but the layout changes: each table keeps its columns, keys, indexes, foreign keys, triggers, policies and
-grants, and the store its statements. All of it is one transaction, under the lock that migrations take. It reads
-what there is from PostgreSQL's catalogue, so it knows no table by name, and may be run again: with another number
-of partitions, or after a migration that brought a table.
+Nothing but the layout changes: each table keeps its columns, keys, indexes, foreign keys, triggers, policies
+and grants, and the store its statements. All of it is one transaction, under the lock that migrations take.
+What there is, is read from PostgreSQL's catalogue. So no table is known by name here, and the command may be
+run again: with another number of partitions, or after a migration that brought a table.
 
 Journal and changes are split by time already, and emptied as a whole every half hour: they stay as they are.
 Gateways have no owner.
@@ -62,8 +62,10 @@ DEFINITIONS = """
 CREATE TEMPORARY TABLE definition ON COMMIT DROP AS
 SELECT 1 AS step, indexrelid AS nth, CASE
     WHEN conname IS NULL THEN replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
-    ELSE format('ALTER TABLE bobbin.%I ADD CONSTRAINT %I %s', name, conname, pg_get_constraintdef(pg_constraint.oid))
-END AS sql
+    ELSE format(
+        'ALTER TABLE bobbin.%I ADD CONSTRAINT %I %s', name, conname, pg_get_constraintdef(pg_constraint.oid)
+    )
+END AS statement
 FROM split JOIN pg_index ON indrelid = id
 LEFT JOIN pg_constraint ON conindid = indexrelid AND conrelid = id AND contype IN ('p', 'u')
 UNION ALL
@@ -96,12 +98,12 @@ FROM split JOIN pg_class ON pg_class.oid = id, aclexplode(relacl) WHERE grantee 
 
 # Out of the way, with all that belongs to them; their owner sees all rows of them.
 SET_ASIDE = """
-SELECT sql FROM split, LATERAL (
-    SELECT 1 AS step, format('ALTER TABLE bobbin.%I NO FORCE ROW LEVEL SECURITY', name) AS sql
+SELECT statement FROM split, LATERAL (
+    SELECT 1 AS step, format('ALTER TABLE bobbin.%I NO FORCE ROW LEVEL SECURITY', name) AS statement
     UNION ALL
-    SELECT 1, format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', partition) FROM unnest(partitions) AS partition
+    SELECT 1, format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', part) FROM unnest(partitions) AS part
     UNION ALL
-    SELECT 2, format('ALTER TABLE %s SET SCHEMA bobbin_before', partition) FROM unnest(partitions) AS partition
+    SELECT 2, format('ALTER TABLE %s SET SCHEMA bobbin_before', part) FROM unnest(partitions) AS part
     UNION ALL
     SELECT 2, format('ALTER TABLE bobbin.%I SET SCHEMA bobbin_before', name)
 ) AS one ORDER BY step
@@ -109,11 +111,11 @@ SELECT sql FROM split, LATERAL (
 
 # The same tables, split.
 CREATE = """
-SELECT sql FROM split, LATERAL (
+SELECT statement FROM split, LATERAL (
     SELECT 0 AS step, format(
         'CREATE TABLE bobbin.%1$I (LIKE bobbin_before.%1$I INCLUDING DEFAULTS INCLUDING CONSTRAINTS '
         'INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS) PARTITION BY HASH (owner_id)', name
-    ) AS sql
+    ) AS statement
     UNION ALL
     SELECT 1, format(
         'CREATE TABLE bobbin.%I PARTITION OF bobbin.%I FOR VALUES WITH (MODULUS %s, REMAINDER %s)%s',
@@ -122,28 +124,34 @@ SELECT sql FROM split, LATERAL (
 ) AS one ORDER BY step
 """
 
-MOVE = "SELECT format('INSERT INTO bobbin.%1$I SELECT * FROM bobbin_before.%1$I', name) FROM split"
+MOVE = """
+SELECT format('INSERT INTO bobbin.%1$I SELECT * FROM bobbin_before.%1$I', name) AS statement FROM split
+"""
 
-COMPLETE = "SELECT sql FROM definition ORDER BY step, nth"
+COMPLETE = "SELECT statement FROM definition ORDER BY step, nth"
 
 # Policies stand with the whole table. Nobody is to go past them, to a part of it.
 SECURE = """
 SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', inhrelid::regclass)
+    AS statement
 FROM split JOIN pg_inherits ON inhparent = format('bobbin.%I', name)::regclass WHERE secured
 """
 
 # In one statement: they refer to each other. What others have made on them (a view) is not ours to drop.
 DROP = """
-SELECT 'DROP TABLE ' || string_agg(format('bobbin_before.%I', name), ', ') FROM split
+SELECT 'DROP TABLE ' || string_agg(format('bobbin_before.%I', name), ', ') AS statement FROM split
 UNION ALL
 SELECT 'DROP SCHEMA bobbin_before'
 """
 
-# PostgreSQL never does this by itself for a table as a whole.
-ANALYZE = (
-    "SELECT format('ANALYZE bobbin.%I', relname) FROM pg_class WHERE relnamespace = $1::regnamespace AND \
-relkind = 'p'"
-)
+# PostgreSQL never does this by itself for a table as a whole. One that is empty stays unknown: it would be
+# taken for one that has no row for ever, and read in whole.
+ANALYZE = """
+SELECT format('ANALYZE bobbin.%I', relname) AS statement
+FROM pg_class JOIN pg_inherits ON inhparent = pg_class.oid
+WHERE relnamespace = 'bobbin'::regnamespace AND relkind = 'p'
+GROUP BY relname HAVING sum(pg_relation_size(inhrelid)) > 0
+"""
 
 
 async def partition(connection: Connection, count: int, known: int) -> None:
@@ -166,7 +174,7 @@ async def partition(connection: Connection, count: int, known: int) -> None:
         for statements in (SET_ASIDE, CREATE, MOVE, COMPLETE, NAME_LIKE_PARENTS, SECURE, DROP):
             arguments = [count] if statements is CREATE else []
             await run_each(connection, statements, *arguments)
-    await run_each(connection, ANALYZE, "bobbin")
+    await run_each(connection, ANALYZE)
 
 
 async def partition_database(dsn: str, count: int) -> None:
@@ -192,10 +200,7 @@ def main() -> None:
     configure_logs()
     try:
         count = _count(sys.argv[1:])
-        settings = read_settings(Settings, os.environ)
-        if not settings.database_url:
-            raise CannotStart("set DATABASE_URL: an embedded database has no use for partitions")
-        asyncio.run(partition_database(settings.database_url, count))
+        asyncio.run(partition_database(_database(read_settings(Settings, os.environ)), count))
     except (BrokenSettings, CannotStart) as error:
         sys.exit("bobbin-store: " + "; ".join(str(error).splitlines()))
     log.info("partitioned", partitions=count)
@@ -205,6 +210,12 @@ def _count(arguments: list[str]) -> int:
     if len(arguments) != 1 or not arguments[0].isdecimal() or not 1 <= int(arguments[0]) <= MOST:
         raise CannotStart(f"say how many partitions, from 1 to {MOST}: python -m bobbin_store.partition 16")
     return int(arguments[0])
+
+
+def _database(settings: Settings) -> str:
+    if not settings.database_url:
+        raise CannotStart("set DATABASE_URL: an embedded database has no use for partitions")
+    return settings.database_url
 
 
 if __name__ == "__main__":
