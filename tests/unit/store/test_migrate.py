@@ -34,45 +34,47 @@ def test_the_migrations_are_numbered_without_a_gap() -> None:
 # What the store of a time had, by the number of its schema: something in every table, of two owners.
 ROWS = {
     1: """
-        INSERT INTO bobbin.threads (owner_id, id, title, status, allowed_image_domains, metadata, last_seq) VALUES
-        ('a', 't', 'Grüße', '{"type": "active"}', '["x.org"]', '{"k": "\\u0000"}', 2),
-        ('a', 'empty', NULL, '{"type": "locked", "reason": "r"}', NULL, '{}', 0),
-        ('b', 't', NULL, '{"type": "active"}', NULL, '{}', 2);
-        INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-        SELECT owner_id, 't', 'm', 1, 'user_message', false, 'u', now(), $$ {
-            "type": "user_message", "id": "m", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
-            "content": [{"type": "input_text", "text": "Hi"}], "inference_options": {}, "later": "kept"
-        } $$ FROM bobbin.threads WHERE id = 't';
-        INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-        SELECT owner_id, 't', 'h', 2, 'sdk_hidden_context', true, NULL, now(), $$ {
-            "type": "sdk_hidden_context", "id": "h", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
-            "content": "x"
-        } $$ FROM bobbin.threads WHERE id = 't';
-        INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state, ended_at, usage, error) VALUES
-        ('a', 'done', 't', 'm', 'completed', now(), '{"input_tokens": 1, "output_tokens": 2}', NULL),
-        ('b', 'failed', 't', 'm', 'failed', now(), NULL, 'The model was away');
-        INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state) VALUES ('a', 'u', 't', 'm', 'running');
-        INSERT INTO bobbin.attachments (owner_id, id, thread_id, data)
-        SELECT 'a', id, thread_id, json_build_object('type', 'file', 'id', id, 'name', 'n', 'mime_type', 'x/y')
-        FROM (VALUES ('sent', 't'), ('unsent', NULL)) AS attachment (id, thread_id);
-        INSERT INTO bobbin.feedback (owner_id, thread_id, item_id, kind) VALUES ('a', 't', 'm', 'positive');
+    INSERT INTO bobbin.threads (owner_id, id, title, status, allowed_image_domains, metadata, last_seq) VALUES
+    ('a', 't', 'Grüße', '{"type":"active"}', '["x.org"]', '{"k": "\\u0000"}', 2),
+    ('a', 'empty', NULL, '{"type":"locked","reason":"r"}', NULL, '{}', 0),
+    ('b', 't', NULL, '{"type":"active"}', NULL, '{}', 2);
+    INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+    SELECT owner_id, 't', 'm', 1, 'user_message', false, 'u', now(), $$ {
+        "type": "user_message", "id": "m", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
+        "content": [{"type": "input_text", "text": "Hi"}], "inference_options": {}, "later": "kept"
+    } $$ FROM bobbin.threads WHERE id = 't';
+    INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+    SELECT owner_id, 't', 'h', 2, 'sdk_hidden_context', true, NULL, now(), $$ {
+        "type": "sdk_hidden_context", "id": "h", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
+        "content": "x"
+    } $$ FROM bobbin.threads WHERE id = 't';
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state, ended_at, usage, error) VALUES
+    ('a', 'done', 't', 'm', 'completed', now(), '{"input_tokens": 1, "output_tokens": 2}', NULL),
+    ('b', 'failed', 't', 'm', 'failed', now(), NULL, 'The model was away');
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state)
+    VALUES ('a', 'u', 't', 'm', 'running');
+    INSERT INTO bobbin.attachments (owner_id, id, thread_id, data)
+    SELECT 'a', id, thread_id, json_build_object('type', 'file', 'id', id, 'name', 'n', 'mime_type', 'x/y')
+    FROM (VALUES ('sent', 't'), ('unsent', NULL)) AS attachment (id, thread_id);
+    INSERT INTO bobbin.feedback (owner_id, thread_id, item_id, kind) VALUES ('a', 't', 'm', 'positive');
     """,
     2: """
-        INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state)
-        VALUES ('b', 'superseded', 't', 'm', 'interrupted');
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state)
+    VALUES ('b', 'superseded', 't', 'm', 'interrupted');
     """,
     3: """
-        INSERT INTO bobbin.gateways (id, lease_until, dead) VALUES ('gw_a', now(), false), ('gw_d', now(), true);
-        UPDATE bobbin.turns SET gateway_id = 'gw_a', idempotency_key = 'k', fingerprint = 'f', checkpoint = 'c'
-        WHERE id = 'u';
-        INSERT INTO bobbin.journal (owner_id, turn_id, first, last, data) VALUES ('a', 'u', 1, 2, 'data: 1');
-        INSERT INTO bobbin.changes (owner_id, thread_id, turn_id) VALUES ('a', 't', 'u');
+    INSERT INTO bobbin.gateways (id, lease_until, dead) VALUES ('gw_a', now(), false), ('gw_d', now(), true);
+    UPDATE bobbin.turns SET gateway_id = 'gw_a', idempotency_key = 'k', fingerprint = 'f', checkpoint = 'c'
+    WHERE id = 'u';
+    INSERT INTO bobbin.journal (owner_id, turn_id, first, last, data) VALUES ('a', 'u', 1, 2, 'data: 1');
+    INSERT INTO bobbin.changes (owner_id, thread_id, turn_id) VALUES ('a', 't', 'u');
     """,
     4: """
-        INSERT INTO bobbin.turns (owner_id, id, thread_id, subject_id, context_seq, state, ended_at)
-        VALUES ('b', 'action', 't', 'm', 2, 'cancelled', now());
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, subject_id, context_seq, state, ended_at)
+    VALUES ('b', 'action', 't', 'm', 2, 'cancelled', now());
     """,
 }
+"""Whoever adds a migration adds what the store of before had."""
 
 OLD_WRITES = """
 UPDATE bobbin.turns SET state = 'completed', ended_at = now() WHERE owner_id = 'a' AND id = 'u';
@@ -147,7 +149,7 @@ async def test_the_store_works_with_what_an_earlier_number_left(
         alice, bob = Store(http, "a", "json"), Store(http, "b", "json")
         exported = await http.get("/v1/owner/export", headers=alice.headers)
         lines = [json.loads(line) for line in exported.text.splitlines()]
-        assert sorted(line["type"] for line in lines) == sorted(
+        assert sorted(line["kind"] for line in lines) == sorted(
             ["thread"] * 2 + ["item"] * 2 + ["turn"] * 2 + ["feedback"] + ["attachment"] * 2
         )
         page = await alice.get("/threads/t/items", order="asc", hidden=True)
@@ -173,7 +175,7 @@ async def test_a_turn_under_lease_of_an_earlier_number_is_taken_over_with_its_jo
     async with running_app(empty_database_url) as http:
         store = Store(http, "a", "json")
         await store.put("/gateways/gw_n", {"lease_s": 30})
-        claimed = await store.post("/gateways/gw_n/claim", {"limit": 5})
+        claimed = await store.post("/gateways/gw_n/claims", {"limit": 5})
     (turn,) = claimed["turns"]
     assert (turn["turn_id"], turn["message"]["id"], len(turn["journal"])) == ("u", "m", 1)
 
