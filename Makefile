@@ -8,6 +8,10 @@ SYNCED_RUN := $(VENV)/.synced-run
 LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
+TWO_FILES := --numprocesses 2 --dist loadfile
+# What is tested on tables in partitions as well: all that is said of the store, but for the embedded server.
+STORE_TESTS := tests/unit/store tests/integration/store --ignore tests/unit/store/embedded
+
 .DEFAULT_GOAL := help
 .PHONY: help run up down logs roll backup restore test check format bench chaos clean
 
@@ -36,7 +40,8 @@ restore:  ## Put a backup in the place of what the containers keep (FROM=folder)
 	@sh deploy/restore.sh
 
 test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
-	$(VENV)/bin/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
+	$(VENV)/bin/pytest $(if $(T),$(T),$(TWO_FILES))
+	$(if $(T),,BOBBIN_PARTITIONS=4 $(VENV)/bin/pytest $(TWO_FILES) $(STORE_TESTS))
 
 check: $(SYNCED)  ## Lint, format, types and import contracts
 	$(VENV)/bin/ruff check .

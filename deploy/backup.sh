@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . deploy/environment.sh
 
+umask 077
 to=${TO:-backups/$(date -u +%Y%m%dT%H%M%SZ)}
 mkdir -p "$to"
 docker compose exec -T --env PGUSER=bobbin --env PGDATABASE=bobbin postgres \
