@@ -8,8 +8,12 @@ SYNCED_RUN := $(VENV)/.synced-run
 LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
+TWO_FILES := --numprocesses 2 --dist loadfile
+# What is tested on tables in partitions as well: all that is said of the store, but for the embedded server.
+STORE_TESTS := tests/unit/store tests/integration/store --ignore tests/unit/store/embedded
+
 .DEFAULT_GOAL := help
-.PHONY: help run up down logs roll test check format bench chaos clean
+.PHONY: help run up down logs roll backup restore test check format bench chaos clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,8 +33,15 @@ logs:  ## Follow what the containers log
 roll:  ## Replace stores and gateways one by one, without losing an answer
 	@sh deploy/roll.sh
 
+backup:  ## Write what the containers keep into a folder (TO=folder)
+	@sh deploy/backup.sh
+
+restore:  ## Put a backup in the place of what the containers keep (FROM=folder)
+	@sh deploy/restore.sh
+
 test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
-	$(VENV)/bin/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile)
+	$(VENV)/bin/pytest $(if $(T),$(T),$(TWO_FILES))
+	$(if $(T),,BOBBIN_PARTITIONS=4 $(VENV)/bin/pytest $(TWO_FILES) $(STORE_TESTS))
 
 check: $(SYNCED)  ## Lint, format, types and import contracts
 	$(VENV)/bin/ruff check .

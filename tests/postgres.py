@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests: one server per run, one migrated template, one clone of it per test.
 
-The server is the embedded one with durability off, or the one that DATABASE_URL names.
+The server is the embedded one with durability off, or the one that DATABASE_URL names. With BOBBIN_PARTITIONS
+the tables of migrated databases are split by owner, into as many.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import pytest
 
 from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.migrate import migrate_when_ready
+from bobbin_store.partition import partition_database
+
+PARTITIONS = int(os.environ.get("BOBBIN_PARTITIONS", "0"))
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -46,6 +50,8 @@ class Postgres:
             self._template = f"bobbin_template_{uuid4().hex}"
             await self._run(f"CREATE DATABASE {self._template} TEMPLATE template0")
             await migrate_when_ready(self.dsn_of(self._template), wait_s=5)
+            if PARTITIONS:
+                await partition_database(self.dsn_of(self._template), PARTITIONS)
         async with self._database(self._template) as name:
             yield self.dsn_of(name)
 

@@ -7,10 +7,11 @@ The one module that knows asyncpg.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import asyncpg
 import structlog
@@ -289,11 +290,15 @@ MISSING = {
 }
 
 
+PARTITION: Final = re.compile(r"_p\d+\Z")
+"""How the name of a unique constraint ends in a part of a table that is split (see `partition`)."""
+
+
 def in_our_words(error: BaseException) -> StoreError:
     """Turn a failure of the database into one of ours; the one place that knows constraints and SQLSTATEs."""
     match error:
-        case asyncpg.UniqueViolationError(constraint_name=str(name)) if name in TAKEN:
-            return Conflict(TAKEN[name])
+        case asyncpg.UniqueViolationError(constraint_name=str(name)) if (whole := _of_whole(name)) in TAKEN:
+            return Conflict(TAKEN[whole])
         case asyncpg.ForeignKeyViolationError(constraint_name=str(name)) if name in MISSING:
             return NotFound(MISSING[name])
         case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
@@ -310,6 +315,11 @@ def in_our_words(error: BaseException) -> StoreError:
             metrics.DATABASE_UNAVAILABLE.inc()
             log.warning("database unavailable", error=str(error) or type(error).__name__)
             return Unavailable("The database does not answer just now; try again")
+
+
+def _of_whole(constraint: str) -> str:
+    """Give the constraint's name in the whole table, if it is one of a part (see `partition`)."""
+    return PARTITION.sub("", constraint)
 
 
 WORTH_ANOTHER_TRY = (

@@ -92,6 +92,27 @@ SET LOCAL search_path TO bobbin;
 # Note that a migration has run.
 RECORD = "INSERT INTO migrations (number, name) VALUES ($1, $2)"
 
+# Where tables are split by owner (see `partition`), each part's index is called after the whole's: by that
+# name a violated constraint is told. PostgreSQL gives those that a migration brings names of its own.
+NAME_LIKE_PARENTS = """
+SELECT format('ALTER INDEX bobbin.%I RENAME TO %I', index.relname, wanted) AS statement
+FROM pg_class AS index
+JOIN pg_index ON indexrelid = index.oid
+JOIN pg_class AS part ON part.oid = indrelid
+JOIN pg_inherits ON inhrelid = index.oid
+JOIN pg_class AS whole ON whole.oid = inhparent
+JOIN pg_index AS whole_index ON whole_index.indexrelid = whole.oid
+JOIN pg_partitioned_table ON partrelid = whole_index.indrelid AND partstrat = 'h',
+LATERAL (SELECT whole.relname || substring(part.relname FROM '_p[0-9]+$') AS wanted) AS name
+WHERE index.relnamespace = 'bobbin'::regnamespace AND index.relname <> wanted
+"""
+
+
+async def run_each(connection: Connection, statements: str, *args: object) -> None:
+    """Run each `statement` that a query gives, in its order."""
+    for row in await connection.fetch(statements, *args):
+        await connection.execute(row["statement"])
+
 
 async def migrate(connection: Connection, migrations: list[Migration]) -> int:
     """Run what has not run yet and say how many that were. Several processes may call this at once.
@@ -114,6 +135,7 @@ async def migrate(connection: Connection, migrations: list[Migration]) -> int:
             following = migrations[done]
             await connection.execute(PREPARE)
             await connection.execute(following.sql)
+            await run_each(connection, NAME_LIKE_PARENTS)
             await connection.execute(RECORD, following.number, following.name)
         log.info("migrated", number=following.number, name=following.name)
         count += 1

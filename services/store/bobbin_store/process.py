@@ -32,7 +32,7 @@ from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.errors import CannotStart
 from bobbin_store.metrics import REQUESTS
 from bobbin_store.migrate import migrate_when_ready
-from bobbin_store.settings import Settings
+from bobbin_store.settings import NAME, Settings
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
 from bobbin_telemetry.metrics import Application
@@ -40,8 +40,6 @@ from bobbin_telemetry.requests import NamedRequests
 from bobbin_telemetry.serving import check_traces, traced
 
 log = structlog.stdlib.get_logger()
-
-NAME = "bobbin-store"
 
 PORT_WAIT_S = 2.0
 """How long a start waits for the workers of a killed store to let go of the port."""

@@ -11,6 +11,9 @@ from msgspec import Meta
 from bobbin_protocol.settings import SECRET, SECRET_URL
 from bobbin_telemetry.logs import AccessLog, LogFormat, LogLevel
 
+NAME = "bobbin-store"
+"""How the service is called in messages, logs and traces."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is the environment variable of the same name in capitals."""

@@ -446,11 +446,16 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def plan_of(dsn: str, sql: str) -> dict[str, Any]:
     """How a connection of the pool would run a statement, whatever its parameters."""
     async with plain_connection(dsn) as connection:
+        kinds = [kind.name for kind in (await connection.prepare(sql)).get_parameters()]
         await connection.execute(f"PREPARE hot AS {sql}")
-        parameters = max(int(number) for number in re.findall(r"\$(\d+)", sql))
-        nulls = ", ".join(["NULL"] * parameters)
-        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({nulls})")
+        values = ", ".join("'o1'" if kind == "text" else "NULL" for kind in kinds)
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot({values})")
     return json.loads(plan)[0]["Plan"]
+
+
+def index_of(node: dict[str, Any]) -> str:
+    """The index that a step of a plan runs along; of a part, as that of the whole table."""
+    return re.sub(r"_p\d+$", "", node["Index Name"])
 
 
 def first_line(sql: str) -> str:
@@ -465,7 +470,7 @@ def first_line(sql: str) -> str:
 )
 async def test_every_hot_statement_runs_along_its_index(filled: str, sql: str, indexes: set[str]) -> None:
     plan = await plan_of(filled, sql)
-    used = [(node["Index Name"], node) for node in nodes(plan) if "Index Name" in node]
+    used = [(index_of(node), node) for node in nodes(plan) if "Index Name" in node]
     assert {name for name, _ in used} == indexes
     assert not [node["Node Type"] for node in nodes(plan) if node["Node Type"] in {"Seq Scan", "Sort"}]
     for name, node in used:
@@ -555,7 +560,7 @@ async def test_calls_for_many_owners_run_along_an_index_for_each(
     plan = list(nodes(await plan_of(leased, sql)))
     assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
     used = [node for node in plan if "Index Name" in node]
-    assert {node["Index Name"] for node in used} <= set(indexes)
+    assert {index_of(node) for node in used} <= set(indexes)
     for node in used:
         found = re.findall(r"(?<![.\w])(?:\w+\.)?(\w+)\b(?= [=<>]|,)", node.get("Index Cond", ""))
-        assert len(set(found)) >= indexes[node["Index Name"]], node
+        assert len(set(found)) >= indexes[index_of(node)], node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from bobbin_store.errors import CannotStart
 from bobbin_store.migrate import Migration, all_migrations, applied, migrate, migrate_when_ready
 from tests.conftest import ROOT
 from tests.processes import free_port
+from tests.unit.store.conftest import Store, assistant_message, begin, running_app
 
 FIRST = Migration(1, "one", "CREATE TABLE one (id integer); INSERT INTO one VALUES (1)")
 SECOND = Migration(2, "two", "ALTER TABLE one ADD COLUMN more text; UPDATE one SET more = 'kept'")
@@ -29,34 +31,153 @@ def test_the_migrations_are_numbered_without_a_gap() -> None:
     assert [migration.number for migration in all_migrations()] == [1, 2, 3, 4, 5]
 
 
-# What the store of a time writes: a thread with a message and its turn; and then another turn.
-OLD_ROWS = """
-INSERT INTO bobbin.threads (owner_id, id, status, metadata, last_seq) VALUES ('a', 't', '{}', '{}', 1);
-INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
-VALUES ('a', 't', 'm', 1, 'user_message', false, 'u', now(), '{"id": "m"}');
-INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state) VALUES ('a', 'u', 't', 'm', 'running');
-"""
+# What the store of a time had, by the number of its schema: something in every table, of two owners.
+ROWS = {
+    1: """
+    INSERT INTO bobbin.threads (owner_id, id, title, status, allowed_image_domains, metadata, last_seq) VALUES
+    ('a', 't', 'Grüße', '{"type":"active"}', '["x.org"]', '{"k": "\\u0000"}', 2),
+    ('a', 'empty', NULL, '{"type":"locked","reason":"r"}', NULL, '{}', 0),
+    ('b', 't', NULL, '{"type":"active"}', NULL, '{}', 2);
+    INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+    SELECT owner_id, 't', 'm', 1, 'user_message', false, 'u', now(), $$ {
+        "type": "user_message", "id": "m", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
+        "content": [{"type": "input_text", "text": "Hi"}], "inference_options": {}, "later": "kept"
+    } $$ FROM bobbin.threads WHERE id = 't';
+    INSERT INTO bobbin.items (owner_id, thread_id, id, seq, type, hidden, turn_id, created_at, data)
+    SELECT owner_id, 't', 'h', 2, 'sdk_hidden_context', true, NULL, now(), $$ {
+        "type": "sdk_hidden_context", "id": "h", "thread_id": "t", "created_at": "2026-01-01T00:00:00Z",
+        "content": "x"
+    } $$ FROM bobbin.threads WHERE id = 't';
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state, ended_at, usage, error) VALUES
+    ('a', 'done', 't', 'm', 'completed', now(), '{"input_tokens": 1, "output_tokens": 2}', NULL),
+    ('b', 'failed', 't', 'm', 'failed', now(), NULL, 'The model was away');
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state)
+    VALUES ('a', 'u', 't', 'm', 'running');
+    INSERT INTO bobbin.attachments (owner_id, id, thread_id, data)
+    SELECT 'a', id, thread_id, json_build_object('type', 'file', 'id', id, 'name', 'n', 'mime_type', 'x/y')
+    FROM (VALUES ('sent', 't'), ('unsent', NULL)) AS attachment (id, thread_id);
+    INSERT INTO bobbin.feedback (owner_id, thread_id, item_id, kind) VALUES ('a', 't', 'm', 'positive');
+    """,
+    2: """
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state)
+    VALUES ('b', 'superseded', 't', 'm', 'interrupted');
+    """,
+    3: """
+    INSERT INTO bobbin.gateways (id, lease_until, dead) VALUES ('gw_a', now(), false), ('gw_d', now(), true);
+    UPDATE bobbin.turns SET gateway_id = 'gw_a', idempotency_key = 'k', fingerprint = 'f', checkpoint = 'c'
+    WHERE id = 'u';
+    INSERT INTO bobbin.journal (owner_id, turn_id, first, last, data) VALUES ('a', 'u', 1, 2, 'data: 1');
+    INSERT INTO bobbin.changes (owner_id, thread_id, turn_id) VALUES ('a', 't', 'u');
+    """,
+    4: """
+    INSERT INTO bobbin.turns (owner_id, id, thread_id, subject_id, context_seq, state, ended_at)
+    VALUES ('b', 'action', 't', 'm', 2, 'cancelled', now());
+    """,
+}
+"""Whoever adds a migration adds what the store of before had."""
+
 OLD_WRITES = """
 UPDATE bobbin.turns SET state = 'completed', ended_at = now() WHERE owner_id = 'a' AND id = 'u';
 INSERT INTO bobbin.turns (owner_id, id, thread_id, message_id, state) VALUES ('a', 'v', 't', 'm', 'running');
+INSERT INTO bobbin.attachments (owner_id, id, data) VALUES ('a', 'new', '{}');
+DELETE FROM bobbin.attachments WHERE owner_id = 'a' AND id = 'new';
+"""
+"""What the store of before may still do beside that of now."""
+
+COLUMNS = """
+SELECT relname, array_agg(attname::text ORDER BY attnum) AS columns
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relnamespace = 'bobbin'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+AND attnum > 0 AND NOT attisdropped AND relname <> 'migrations' GROUP BY relname
 """
 
 
-@pytest.mark.parametrize("number", range(1, len(all_migrations())))
-async def test_from_every_earlier_number_the_rest_runs_and_old_code_goes_on(
+async def columns_of(connection: Any) -> dict[str, list[str]]:
+    return {row["relname"]: row["columns"] for row in await connection.fetch(COLUMNS)}
+
+
+async def rows_of(connection: Any, tables: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Every row of these tables, as text, by these columns."""
+    return {
+        table: [
+            row[0]
+            for row in await connection.fetch(
+                f"SELECT ROW({', '.join(columns)})::text FROM bobbin.{table} ORDER BY 1"
+            )
+        ]
+        for table, columns in tables.items()
+    }
+
+
+EARLIER = range(1, len(all_migrations()))
+
+
+async def filled_at(connection: Any, number: int) -> None:
+    """A database of an earlier number, with what its stores had by then."""
+    await migrate(connection, all_migrations()[:number])
+    for since in range(1, number + 1):
+        await connection.execute(ROWS[since])
+
+
+def test_every_number_has_its_rows() -> None:
+    """Whoever adds a migration says here what the store of before had."""
+    assert list(ROWS) == list(EARLIER)
+
+
+@pytest.mark.parametrize("number", EARLIER)
+async def test_from_every_earlier_number_nothing_is_lost_and_old_code_goes_on(
     connection: Any, number: int
 ) -> None:
-    await migrate(connection, all_migrations()[:number])
-    await connection.execute(OLD_ROWS)
+    await filled_at(connection, number)
+    tables = await columns_of(connection)
+    before = await rows_of(connection, tables)
+    assert all(before.values()), "there is something in every table"
     assert await migrate(connection, all_migrations()) == len(all_migrations()) - number
-    rows = await connection.fetch("SELECT id, message_id, state FROM bobbin.turns")
-    assert [tuple(row) for row in rows] == [("u", "m", "running")]
+    assert await rows_of(connection, tables) == before
     await connection.execute(OLD_WRITES)
-    rows = await connection.fetch(
-        "SELECT id, message_id, subject_id, context_seq FROM bobbin.turns ORDER BY id"
-    )
-    assert [tuple(row) for row in rows] == [("u", "m", None, None), ("v", "m", None, None)]
-    assert await connection.fetchval("SELECT data->>'id' FROM bobbin.items") == "m"
+    turns = await connection.fetch("SELECT id, message_id, state FROM bobbin.turns WHERE id IN ('u', 'v')")
+    assert sorted(map(tuple, turns)) == [("u", "m", "completed"), ("v", "m", "running")]
+
+
+@pytest.mark.parametrize("number", EARLIER)
+async def test_the_store_works_with_what_an_earlier_number_left(
+    connection: Any, empty_database_url: str, number: int
+) -> None:
+    await filled_at(connection, number)
+    await migrate_when_ready(empty_database_url, wait_s=5)
+    async with running_app(empty_database_url) as http:
+        alice, bob = Store(http, "a", "json"), Store(http, "b", "json")
+        exported = await http.get("/v1/owner/export", headers=alice.headers)
+        lines = [json.loads(line) for line in exported.text.splitlines()]
+        assert sorted(line["kind"] for line in lines) == sorted(
+            ["thread"] * 2 + ["item"] * 2 + ["turn"] * 2 + ["feedback"] + ["attachment"] * 2
+        )
+        page = await alice.get("/threads/t/items", order="asc", hidden=True)
+        assert [item["id"] for item in page["data"]] == ["m", "h"]
+        assert page["data"][0]["later"] == "kept"
+        assert page["running_turn_id"] == "u"
+        # What ran goes on to its end, or is superseded by the next message; what had no lease never had one.
+        await alice.post("/turns", begin("next", "t", "add_user_message"))
+        assert (await alice.get("/turns/u"))["state"] == "interrupted"
+        await alice.post("/turns/next/finish", {"state": "completed", "items": [assistant_message("n", "t")]})
+        assert await alice.item_ids("t") == ["m", "h", "m-next", "n"]
+        await alice.delete("/threads/t")
+        removed = await alice.post("/blobs/sweep", {"limit": 10})
+        assert [blob["attachment_id"] for blob in removed["blobs"]] == ["sent"]
+        assert await bob.item_ids("t") == ["m", "h"]
+
+
+async def test_a_turn_under_lease_of_an_earlier_number_is_taken_over_with_its_journal(
+    connection: Any, empty_database_url: str
+) -> None:
+    await filled_at(connection, 3)
+    await migrate_when_ready(empty_database_url, wait_s=5)
+    async with running_app(empty_database_url) as http:
+        store = Store(http, "a", "json")
+        await store.put("/gateways/gw_n", {"lease_s": 30})
+        claimed = await store.post("/gateways/gw_n/claims", {"limit": 5})
+    (turn,) = claimed["turns"]
+    assert (turn["turn_id"], turn["message"]["id"], len(turn["journal"])) == ("u", "m", 1)
 
 
 async def test_turns_without_a_message_need_no_long_lock(connection: Any) -> None:
