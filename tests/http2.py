@@ -22,7 +22,9 @@ from tests.client import Event, check_event
 class Http2:
     """A connection with many streams."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, scheme: str = "http") -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, scheme: str = "http"
+    ) -> None:
         self.reader = reader
         self.writer = writer
         self.socket: socket.socket = writer.get_extra_info("socket")

@@ -1,7 +1,7 @@
 """nginx, Caddy and HAProxy as real processes, with the files that users get.
 
-The gateways listen on one port of several addresses of this machine, as containers do; a real DNS server knows
-which of them are there.
+The gateways listen on one port of several addresses of this machine, as containers do; a real DNS server
+knows which of them are there.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Proxy(Service):
 
 
 class Names(Service):
-    """A DNS server that knows the addresses of `gateway`, and says that they hold for long, as Docker's does."""
+    """A DNS server that knows the addresses of `gateway`. As Docker's, it says that they hold for long."""
 
     def __init__(self, folder: Path, addresses: Sequence[str]) -> None:
         self._hosts = folder / "hosts"
@@ -112,7 +112,7 @@ def proxy_service(name: str, folder: Path, gateway_port: int, names: Names, *, h
 
 
 def _caddy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Proxy:
-    """It makes its certificates itself; and it is told every address, since it cannot be told a DNS server."""
+    """It makes its certificates itself, and is told every address where a gateway may be."""
     del names
     port = free_port()
     config = folder / "Caddyfile"
@@ -153,7 +153,9 @@ def _nginx(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Pro
     config.write_text(Template((_FILES / "nginx.conf").read_text()).safe_substitute(values))
     options = f"daemon off; pid {folder / 'pid'}; error_log stderr warn;"
     path = f"{os.environ['PATH']}:/usr/sbin"
-    return Proxy("nginx", port, "nginx", "-p", str(folder), "-c", str(config), "-g", options, ca=ca, PATH=path)
+    return Proxy(
+        "nginx", port, "nginx", "-p", str(folder), "-c", str(config), "-g", options, ca=ca, PATH=path
+    )
 
 
 def _haproxy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Proxy:

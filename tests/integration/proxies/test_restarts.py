@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, suppress
 
 import httpx
 import pytest
@@ -17,12 +18,14 @@ from tests.proxies import ADDRESSES, NAMES, Names, Proxy, proxy_service
 from tests.stack import gateway_service, temporary_data
 from tests.turns import create, unique
 
+Key = tuple[str, bool, int]
+
 DRAIN_NOTICE_S = 3
 """As the proxies' files ask for it."""
 PAUSE_S = 4
 """How long whoever restarts gateways waits after one is ready: longer than it takes the proxies to see it."""
 TALK = "script:deltas=30&delay_ms=40"
-ENDLESS = "script:deltas=100000&delay_ms=100"
+ENDLESS = "script:deltas=400&delay_ms=100"
 
 
 class Own:
@@ -76,7 +79,9 @@ async def test_a_rolling_restart_refuses_no_request_and_cuts_no_answer(own: Own)
     await asyncio.to_thread(own.start_proxies)
     over = asyncio.Event()
     users = {
-        (proxy.name, proxy.speaks_http2, number): asyncio.create_task(_keep_talking(proxy, number, over.is_set))
+        (proxy.name, proxy.speaks_http2, number): asyncio.create_task(
+            _keep_talking(proxy, number, over.is_set)
+        )
         for proxy in own.proxies
         for number in range(3)
     }
@@ -114,37 +119,48 @@ async def _keep_talking(proxy: Proxy, number: int, is_over: Callable[[], bool]) 
 
 
 async def test_who_read_from_a_gateway_that_dies_goes_on_with_another(own: Own) -> None:
-    """And of the requests that come at this very moment, none fails: they go where they can."""
+    """Of the requests that come at this very moment some may have been heard by it: they are a 502, and those
+    that follow go where they can.
+    """
     dying, staying = (own.gateway(host) for host in ADDRESSES[:2])
     for gateway in (dying, staying):
         await asyncio.to_thread(gateway.start)
     await asyncio.to_thread(own.start_proxies)
+    readings = {(proxy.name, proxy.speaks_http2, n): Reading() for proxy in own.proxies for n in range(3)}
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(proxy.client()) for proxy in own.proxies]
-        readings = {(number, kind): Reading() for number in range(len(clients)) for kind in range(3)}
+        clients = [await stack.enter_async_context(proxy.client()) for proxy in own.proxies for _ in range(3)]
         tasks = [
-            asyncio.create_task(_read_on(clients[number], reading))
-            for (number, _), reading in readings.items()
+            asyncio.create_task(_read_on(http, reading))
+            for http, reading in zip(clients, readings.values(), strict=True)
         ]
-        await _until(lambda: all(len(reading.events) > 5 for reading in readings.values()))
-        dying.kill()
-        await asyncio.gather(*(_say_hello(http) for http in clients * 3))
-        seen = {key: len(reading.events) for key, reading in readings.items()}
-        # who was cut off is told the end of that turn by the other gateway; the others just go on
-        await _until(lambda: all(len(one.events) > seen[key] + 5 or errors_of(one.events) for key, one in readings.items()))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await _all_reach(readings, dict.fromkeys(readings, 5))
+            dying.kill()
+            await asyncio.gather(*map(_say_hello, clients))
+            # who was cut off is told by the other gateway how that turn ended; the others just go on
+            await _all_reach(readings, {key: len(one.events) + 5 for key, one in readings.items()})
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
     for reading in readings.values():
         reading.check()
     lost = [key for key, reading in readings.items() if errors_of(reading.events)]
-    assert 0 < len(lost) < len(readings)
+    assert 0 < len(lost) < len(readings), lost
 
 
-async def _until(condition: Callable[[], bool], within_s: float = 20) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 (other tasks bring it about)
-            await asyncio.sleep(0.02)
+async def _all_reach(readings: dict[Key, Reading], counts: dict[Key, int], within_s: float = 20) -> None:
+    """Wait until each has read so many events, or an error as the last of them."""
+    deadline = time.monotonic() + within_s
+    while short := {
+        key: one
+        for key, one in readings.items()
+        if len(one.events) < counts[key] and not errors_of(one.events)
+    }:
+        assert time.monotonic() < deadline, {
+            key: (counts[key], len(one.events)) for key, one in short.items()
+        }
+        await asyncio.sleep(0.05)
 
 
 async def test_without_any_gateway_a_proxy_says_so_and_with_one_it_goes_on(own: Own) -> None:
@@ -166,16 +182,22 @@ async def _status(proxy: Proxy) -> int:
 
 
 async def _say_hello(http: httpx.AsyncClient) -> None:
-    events = await Client(http).create(unique("Hello"), model="script:text=hi")
-    assert answers_of(events) == ["hi"]
+    """Say it again if a gateway heard it and died, as chatkit.js does: up to five times."""
+    body = create(unique("Hello"), "script:text=hi")
+    for _ in range(5):
+        response = await Client(http).post(body)
+        if response.status_code == 200:
+            break
+        assert response.status_code == 502, response.text
+        await asyncio.sleep(0.5)
+    assert '"hi"' in response.text
 
 
 async def _read_on(http: httpx.AsyncClient, reading: Reading) -> None:
     """Read an endless answer; come back when it is cut off, until its end is told."""
     over = False
-    try:
+    with suppress(httpx.HTTPError):
         over = await begin(http, create(unique("A story"), ENDLESS), reading)
-    except httpx.HTTPError:
-        pass
     while not over:
-        over = await resume(http, reading)
+        with suppress(httpx.HTTPError):
+            over = await resume(http, reading)

@@ -20,13 +20,13 @@ from tests.turns import asking, create, ended, model_hung_up_on, turn, unique
 
 ONE_AND_NO_MORE = "script:deltas=3&stall_after=1"
 NOTHING = "script:deltas=3&stall_after=0"
-SPEAKS = "script:deltas=100000&delay_ms=20"
+SPEAKS = "script:deltas=1000&delay_ms=20"
 SHORT = "script:deltas=30&delay_ms=20"
 
 
 @asynccontextmanager
 async def reading_one_delta(proxy: Proxy, text: str, model: str, deltas: int = 1) -> AsyncIterator[str]:
-    """Read an answer up to a delta, and leave it as a browser does: a reset stream, or a closed connection."""
+    """Read an answer up to a delta, and leave as a browser does: a reset stream, or a closed connection."""
     if proxy.speaks_http2:
         async with Http2.connected(proxy.url, proxy.ca) as connection, asyncio.timeout(20):
             await connection.ask(create(text, model), **{"accept-encoding": "gzip"})
@@ -36,10 +36,13 @@ async def reading_one_delta(proxy: Proxy, text: str, model: str, deltas: int = 1
             connection.reset()
             await _still_good(connection)
     else:
-        async with proxy.client() as http, asyncio.timeout(20):
-            async with asking(http, create(text, model), **{"accept-encoding": "gzip"}) as answer:
-                await answer.read(deltas=deltas)
-                yield answer.turn_id
+        async with (
+            proxy.client() as http,
+            asyncio.timeout(20),
+            asking(http, create(text, model), **{"accept-encoding": "gzip"}) as answer,
+        ):
+            await answer.read(deltas=deltas)
+            yield answer.turn_id
 
 
 async def _still_good(connection: Http2) -> None:
