@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, for what other clients hide: streams that are reset or not read, and one connection for all."""
+"""HTTP/2 by hand, for what other clients hide: streams that are reset or not read, on one connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -41,7 +41,7 @@ class Http2:
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, url: str, ca: Path | None = None) -> AsyncIterator[Self]:
+    async def connected(cls, url: str, ca: Path | None = None) -> AsyncGenerator[Self]:
         """A connection of its own: with prior knowledge, or over TLS as browsers do it."""
         parts = urlsplit(url)
         context = None

@@ -11,9 +11,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.conftest import ROOT
 
@@ -108,11 +109,15 @@ class Service:
         self._process = None
 
 
+ServiceT = TypeVar("ServiceT", bound=Service)
+
+
 @contextmanager
-def running(service: Service) -> Iterator[Service]:
+def running(service: ServiceT) -> Generator[ServiceT]:
     """The service, started, and stopped at the end."""
     try:
-        yield service.start()
+        service.start()
+        yield service
     finally:
         service.stop()
 

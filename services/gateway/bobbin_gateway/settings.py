@@ -64,8 +64,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         str,
         Meta(
-            description="Proxies whose X-Forwarded-Proto and -Host count: addresses or networks (`10.0.0.0/8`, "
-            "comma separated); empty: nobody's do"
+            description="Proxies whose X-Forwarded-Proto and -Host count: addresses or networks "
+            "(`10.0.0.0/8`, comma separated); empty: nobody's do"
         ),
     ] = ""
     data_dir: Annotated[str, Meta(min_length=1, description="Folder of the attachments' folder")] = ".data"

@@ -1,4 +1,4 @@
-"""The gateway over HTTP/2 without TLS (h2c, prior knowledge), as proxies speak it: one connection for everything."""
+"""The gateway over HTTP/2 without TLS (h2c, prior knowledge), as proxies speak it."""
 
 from __future__ import annotations
 

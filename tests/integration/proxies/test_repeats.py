@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
@@ -49,7 +49,7 @@ class Unreliable:
 
 
 @asynccontextmanager
-async def listening(gateways: list[Unreliable], port: int) -> AsyncIterator[None]:
+async def listening(gateways: list[Unreliable], port: int) -> AsyncGenerator[None]:
     """They listen where the proxies expect gateways."""
     async with AsyncExitStack() as stack:
         for gateway, host in zip(gateways, ADDRESSES, strict=False):

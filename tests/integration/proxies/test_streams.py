@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import httpx
@@ -25,7 +25,7 @@ SHORT = "script:deltas=30&delay_ms=20"
 
 
 @asynccontextmanager
-async def reading_one_delta(proxy: Proxy, text: str, model: str, deltas: int = 1) -> AsyncIterator[str]:
+async def reading_one_delta(proxy: Proxy, text: str, model: str, deltas: int = 1) -> AsyncGenerator[str]:
     """Read an answer up to a delta, and leave as a browser does: a reset stream, or a closed connection."""
     if proxy.speaks_http2:
         async with Http2.connected(proxy.url, proxy.ca) as connection, asyncio.timeout(20):
