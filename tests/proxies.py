@@ -33,14 +33,15 @@ ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 STREAM_SILENCE_S = 2
 """How long the proxies under test wait for a word from a gateway: its keep-alives are to come more often."""
 _FILES = ROOT / "deploy" / "proxies"
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+"""Where Debian has servers; users other than root do not look there."""
 
 
 def require_proxies() -> None:
     """Go on only where all of them can be run."""
     require_or_skip(there=sys.platform == "linux", what="only Linux has more loopback addresses than one")
     for program in (*NAMES, "dnsmasq"):
-        path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
-        require_or_skip(there=shutil.which(program, path=path) is not None, what=f"no {program} here")
+        require_or_skip(there=shutil.which(program, path=_PATH) is not None, what=f"no {program} here")
 
 
 class Proxy(Service):
@@ -84,7 +85,7 @@ class Names(Service):
         listening = [f"--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file="]
         knowing = ["--no-resolv", "--no-hosts", f"--addn-hosts={self._hosts}", "--local-ttl=600"]
         command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", *listening, *knowing]
-        super().__init__("dnsmasq", port, command=command)
+        super().__init__("dnsmasq", port, command=command, PATH=_PATH)
 
     def tell(self, addresses: Sequence[str]) -> None:
         """From now on these are the gateways."""
@@ -167,7 +168,7 @@ def _haproxy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> P
         port,
         *("haproxy", "-db", "-f", str(_FILES / "haproxy.cfg")),
         ca=ca,
-        PATH=f"{os.environ['PATH']}:/usr/sbin",
+        PATH=_PATH,
         BIND=f"127.0.0.1:{port}{tls}",
         RESOLVER=f"127.0.0.1:{names.port}",
         GATEWAY=f"gateway:{gateway_port}",

@@ -195,7 +195,7 @@ async def _say_hello(http: httpx.AsyncClient) -> None:
 
 
 async def _read_on(http: httpx.AsyncClient, reading: Reading) -> None:
-    """Read an answer to its end; come back when cut off. (Some proxies end the stream as if all was said.)"""
+    """Read an answer to its end; come back when cut off, even if that looks like the end."""
     with suppress(httpx.HTTPError):
         await begin(http, create(unique("A story"), LONG), reading)
     while not (answers_of(reading.events) or _is_told_of_an_error(reading)):
