@@ -11,9 +11,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.conftest import ROOT
 
@@ -24,11 +25,29 @@ class Service:
     """One process with an HTTP port."""
 
     def __init__(
-        self, module: str, port: int, *arguments: str, ready: str = "/health/ready", **environ: str
+        self,
+        module: str,
+        port: int,
+        *arguments: str,
+        host: str = "127.0.0.1",
+        ready: str = "/health/ready",
+        command: Sequence[str] | None = None,
+        **environ: str,
     ) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+        """Prepare a process.
+
+        Args:
+            module: The Python module that is the program, or a name for another command.
+            port: Where it will listen.
+            arguments: Of the module.
+            host: The address with the port.
+            ready: The path that answers 200 when it is ready.
+            command: Run this instead of a module.
+            environ: Its environment variables.
+        """
+        self.url = f"http://{host}:{port}"
         self.port = port
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = command or [sys.executable, "-m", module, *arguments]
         self._environ = {**_inherited(), **environ}
         self._ready = self.url + ready
         self._log = Path(tempfile.mkstemp(prefix=f"{module}-", suffix=".log")[1])
@@ -90,11 +109,15 @@ class Service:
         self._process = None
 
 
+ServiceT = TypeVar("ServiceT", bound=Service)
+
+
 @contextmanager
-def running(service: Service) -> Iterator[Service]:
+def running(service: ServiceT) -> Generator[ServiceT]:
     """The service, started, and stopped at the end."""
     try:
-        yield service.start()
+        service.start()
+        yield service
     finally:
         service.stop()
 

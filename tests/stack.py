@@ -56,7 +56,7 @@ def gateway_service(store: Service, model: Service, port: int | None = None, **e
         "ATTACHMENTS_URL": "memory:///",
         **environ,
     }
-    return Service("bobbin_gateway", port, **settings)
+    return Service("bobbin_gateway", port, host=settings.get("GATEWAY_HOST", "127.0.0.1"), **settings)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -72,6 +72,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             pattern=r"^(https?://[^\s/?#]+[^\s?#]*)?\Z",
             description="Where clients reach the gateway (`https://chat.example.org`), for URLs of files; "
             "empty: as each request names it",
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Proxies whose X-Forwarded-Proto and -Host count: addresses or networks "
+            "(`10.0.0.0/8`, comma separated); empty: nobody's do"
         ),
     ] = ""
     data_dir: Annotated[str, Meta(min_length=1, description="Folder of the attachments' folder")] = ".data"
@@ -281,6 +288,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 "BACKGROUND=1 is refused with MODEL_API=chat: Chat Completions has no background mode. "
                 "Set MODEL_API=responses, or leave BACKGROUND out"
             )
+        mistakes += _bad_networks(names(self.trusted_proxies))
         for name, kind in (("MODEL_OPTIONS", dict[str, Any]), ("MODEL_TOOLS", list[dict[str, Any]])):
             try:
                 msgspec.json.decode(getattr(self, name.lower()) or "null", type=kind | None)
@@ -329,6 +337,17 @@ _HS256_BYTES = 32
 def names(text: str) -> list[str]:
     """The entries of a comma-separated list."""
     return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _bad_networks(networks: list[str]) -> list[str]:
+    """What is wrong with each of `TRUSTED_PROXIES`."""
+    mistakes: list[str] = []
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            mistakes.append(f"TRUSTED_PROXIES: {error}")
+    return mistakes
 
 
 @lru_cache(maxsize=16)

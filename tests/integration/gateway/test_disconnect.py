@@ -14,14 +14,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 
 from tests.client import errors_of, text_of
 from tests.cluster import RESUMABLE, Cluster, Reading, begin, more_gateways
 from tests.conftest import require_or_skip
+from tests.http2 import Http2
 from tests.turns import (
     asking,
     create,
@@ -74,61 +72,6 @@ class Http1:
         assert head.startswith("HTTP/1.1 200 ")
         self.turn_id = head.lower().partition("chatkit-turn-id: ")[2].partition("\r\n")[0]
         await self.reader.readuntil(b"data: ")
-
-    async def leave(self) -> None:
-        """Close the connection."""
-        self.writer.close()
-
-
-class Http2:
-    """The same over HTTP/2 with prior knowledge, where a connection has many streams."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.socket: socket.socket = writer.get_extra_info("socket")
-        self.turn_id = ""
-        self.stream_id = 0
-        self.data: dict[int, bytes] = {}
-        self.ended: set[int] = set()
-        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.connection.initiate_connection()
-
-    async def ask(self, body: dict[str, Any], **headers: str) -> None:
-        """Send it, and read up to the first event."""
-        content = json.dumps(body).encode()
-        self.stream_id = self.connection.get_next_available_stream_id()
-        pseudo = {":method": "POST", ":path": "/chatkit", ":scheme": "http", ":authority": "localhost"}
-        self.connection.send_headers(self.stream_id, [*pseudo.items(), *headers.items()])
-        self.connection.send_data(self.stream_id, content, end_stream=True)
-        self._flush()
-        while b"data: " not in self.data.get(self.stream_id, b""):
-            await self.read()
-
-    async def read(self) -> None:
-        """Take in what comes next."""
-        received = await self.reader.read(65536)
-        assert received, "the connection is closed"
-        for event in self.connection.receive_data(received):
-            match event:
-                case h2.events.ResponseReceived():
-                    self.turn_id = dict(event.headers)["chatkit-turn-id"]
-                case h2.events.DataReceived():
-                    self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
-                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                case h2.events.StreamEnded():
-                    self.ended.add(event.stream_id)
-                case _:
-                    pass
-        self._flush()
-
-    def reset(self) -> None:
-        """Give up the last stream (RST_STREAM), and nothing else."""
-        self.connection.reset_stream(self.stream_id, error_code=8)  # CANCEL
-        self._flush()
-
-    def _flush(self) -> None:
-        self.writer.write(self.connection.data_to_send())
 
     async def leave(self) -> None:
         """Close the connection."""

@@ -43,3 +43,11 @@ def test_only_responses_go_on_in_the_background() -> None:
     assert read_settings(Settings, TOKEN | {"BACKGROUND": "1"}).background
     with pytest.raises(BrokenSettings, match="no background mode"):
         read_settings(Settings, TOKEN | {"BACKGROUND": "1", "MODEL_API": "chat"})
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    good = "10.0.0.0/8, ::1,192.0.2.7"
+    assert read_settings(Settings, TOKEN | {"TRUSTED_PROXIES": good}).trusted_proxies == good
+    for bad in ("proxy.example.org", "10.0.0.1/8", "*"):
+        with pytest.raises(BrokenSettings, match="TRUSTED_PROXIES"):
+            read_settings(Settings, TOKEN | {"TRUSTED_PROXIES": f"192.0.2.7, {bad}"})
