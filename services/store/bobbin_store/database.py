@@ -102,8 +102,8 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, settings: Settings) -> None:
         self._pool = pool
         self._wait_s = settings.store_pool_wait_s
-        self._at_hand: Any = None
-        self._at_hand_until = 0.0
+        self._at_hand: list[tuple[Any, float]] = []
+        """Connections out of the pool that nobody uses, and until when they may be used again."""
         self._waiting = 0
         self._closing = False
 
@@ -135,16 +135,16 @@ class Database:
         await self._give_back(connection)
 
     async def _take(self) -> Any:
-        """Take the connection at hand, or one of the pool's.
+        """Take the connection used last, or one of the pool's.
 
-        One connection stays out of the pool while nobody waits for it, ready for the next session: the way
-        into the pool and out of it costs more CPU than what the session does.
+        Connections stay out of the pool while nobody waits for one, ready for the next session: the way into
+        the pool and out of it costs more CPU than what a session does.
         """
-        connection, self._at_hand = self._at_hand, None
-        if connection is not None:
+        while self._at_hand:
+            connection, until = self._at_hand.pop()
             if _is_closed(connection):
                 await self._pool.release(connection)
-            elif time.monotonic() > self._at_hand_until:
+            elif time.monotonic() > until:
                 connection.terminate()
             else:
                 return connection
@@ -161,16 +161,21 @@ class Database:
         return connection
 
     async def _give_back(self, connection: Any) -> None:
-        if self._closing or self._waiting or self._at_hand is not None:
+        if self._closing or self._waiting:
             await self._pool.release(connection)
-        else:
-            self._at_hand, self._at_hand_until = connection, time.monotonic() + IDLE_CONNECTION_S
+            return
+        now = time.monotonic()
+        self._at_hand.append((connection, now + IDLE_CONNECTION_S))
+        oldest, until = self._at_hand[0]
+        if now > until:
+            del self._at_hand[0]
+            oldest.terminate()
 
     async def close(self) -> None:
         """Give the pool all its connections back, as soon as each is free."""
         self._closing = True
-        if self._at_hand is not None:
-            await self._pool.release(self._at_hand)
+        while self._at_hand:
+            await self._pool.release(self._at_hand.pop()[0])
 
     @asynccontextmanager
     async def transaction(self, owner: str, *, snapshot: bool = False) -> AsyncGenerator[Session]:

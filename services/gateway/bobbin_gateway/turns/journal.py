@@ -23,7 +23,7 @@ from bobbin_protocol.store.journal import JournalEntry, JournalWritten, WriteJou
 log = structlog.get_logger()
 
 _INTERVAL_S = 0.05
-_PATIENCE_S = 0.1
+_PATIENCE_S = 0.2
 _CHECKPOINTS_S = 1.0
 _LONGEST_PAUSE_S = 1.0
 _MOST_BYTES = 4 * 1024 * 1024
