@@ -186,7 +186,7 @@ class Database:
 
     def sample(self) -> None:
         """Write down for the metrics how the pool stands."""
-        idle = self._pool.get_idle_size() + (self._at_hand is not None)
+        idle = self._pool.get_idle_size() + len(self._at_hand)
         metrics.POOL_LIMIT.set(self._pool.get_max_size())
         metrics.POOL_CONNECTIONS.set(self._pool.get_size())
         metrics.POOL_IN_USE.set(self._pool.get_size() - idle)
