@@ -61,6 +61,7 @@ PLANNING = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_sort": "off",
+    "jit": "off",
     "seq_page_cost": "0.01",
     "random_page_cost": "0.01",
 }
@@ -68,6 +69,9 @@ PLANNING = {
 planning costs more than running. A plan made while a table is small must do for a large one until PostgreSQL
 notices: so it may neither scan all nor sort, and the cost of pages must not drown the difference between an
 index that fits and one that shares only its first column.
+
+Without `jit`: up to PostgreSQL 17 a sort that cannot be avoided has by this a cost beyond all measure, for
+which JIT would compile for a second, each time, what runs for a millisecond.
 """
 
 # Every row that this connection touches must be this owner's (row-level security), until another is named.

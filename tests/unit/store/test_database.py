@@ -564,3 +564,10 @@ async def test_calls_for_many_owners_run_along_an_index_for_each(
     for node in used:
         found = re.findall(r"(?<![.\w])(?:\w+\.)?(\w+)\b(?= [=<>]|,)", node.get("Index Cond", ""))
         assert len(set(found)) >= indexes[index_of(node)], node
+
+
+async def test_no_statement_is_compiled(database_url: str) -> None:
+    """Up to PostgreSQL 17 a sort that cannot be avoided looks so dear that JIT would be used for it."""
+    settings = Settings(store_token=TOKEN, database_url=database_url)
+    async with open_database(database_url, settings) as opened, opened.session("a") as session:
+        assert await session.fetchval("SHOW jit") == "off"
