@@ -306,8 +306,10 @@ async def open_store(url: str, token: str, timeout_s: float) -> AsyncGenerator[S
         return aiohttp.ClientSession(
             base_url=url,
             headers={"Authorization": f"Bearer {token}", "Content-Type": MSGPACK, "Accept": MSGPACK},
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            connector=aiohttp.TCPConnector(limit=most_connections, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
+            connector=aiohttp.TCPConnector(
+                limit=most_connections, keepalive_timeout=30, ttl_dns_cache=_ADDRESSES_S
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
         )
@@ -342,6 +344,10 @@ def _page_query(limit: int | None, order: Order, after: str | None) -> dict[str,
 
 _MOST_CONNECTIONS = 32
 _MOST_VITAL_CONNECTIONS = 8
+_CONNECT_S = 3
+"""Longest wait for a connection: a machine that is gone says nothing at all."""
+_ADDRESSES_S = 1
+"""How long the store's addresses are good: less than it takes to replace one store after the other."""
 _JSON = "application/json"
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})
