@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 
 docker compose build
 for service in store-1 store-2 gateway-1 gateway-2; do
-    echo "Replacing $service"
+    echo "$(date +%T) Replacing $service"
     docker compose up --detach --wait --no-deps --force-recreate "$service"
 done

@@ -16,4 +16,8 @@ docker compose build
 docker compose up --detach --wait --remove-orphans
 [ "${OPENAI_BASE_URL:-}" != http://demo-model:8080/v1 ] || echo "No OPENAI_API_KEY: answers come from the demo model."
 echo
-echo "Bobbin is ready: http://$(docker compose port proxy 8080)"
+if address=$(docker compose port proxy 8080 2>/dev/null); then
+    echo "Bobbin is ready: http://$address"
+else # deploy/https.yaml
+    echo "Bobbin is ready: https://$(docker compose exec -T proxy printenv SITE_ADDRESS)"
+fi
