@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -110,15 +114,30 @@ async def test_data_survives_make_down_and_make_up(project: Composed) -> None:
 
 def test_make_logs_follows_all_of_them(project: Composed) -> None:
     wanted = {"gateway-1", "gateway-2", "store-1", "store-2", "postgres", "proxy"}
-    with subprocess.Popen(
-        ["make", "-s", "logs"], cwd=ROOT, env=project.environ, stdout=subprocess.PIPE, text=True
-    ) as following:
+    following = subprocess.Popen(
+        ["make", "-s", "logs"],
+        cwd=ROOT,
+        env=project.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    patience = threading.Timer(60, os.killpg, (following.pid, signal.SIGKILL))
+    patience.start()
+    try:
         assert following.stdout is not None
-        for line in following.stdout:  # the test's timeout is its end, if one is missing
-            wanted -= {name for name in wanted if re.match(rf"{name}(-1)?\s+\|", line)}
+        for line in following.stdout:
+            # compose clears the line before it writes: an escape sequence may stand before the name
+            wanted -= {name for name in wanted if re.search(rf"(?<![\w-]){name}(-1)?\s+\|", line)}
             if not wanted:
                 break
-        following.terminate()
+    finally:
+        patience.cancel()
+        with suppress(ProcessLookupError):
+            os.killpg(following.pid, signal.SIGKILL)
+        following.communicate()
+    assert wanted == set()
 
 
 FIXED = {
