@@ -129,7 +129,8 @@ def test_make_logs_follows_all_of_them(project: Composed) -> None:
         assert following.stdout is not None
         for line in following.stdout:
             # compose clears the line before it writes: an escape sequence may stand before the name
-            wanted -= {name for name in wanted if re.search(rf"(?<![\w-]){name}(-1)?\s+\|", line)}
+            named = re.match(r"(?:\x1b\[2K)*([\w-]+?)-1\s+\|", line)
+            wanted -= {named[1]} if named else set()
             if not wanted:
                 break
     finally:

@@ -138,7 +138,8 @@ async def test_who_does_not_read_a_stream_holds_up_that_stream_only(proxy: Proxy
     if not proxy.speaks_http2:
         pytest.skip("HTTP/1.1 has one stream per connection")
     async with Http2.connected(proxy.url, proxy.ca) as connection:
-        await connection.begin(create(unique("A long story"), "script:deltas=8000"))
+        # More than all buffers between hold; and over before the proxy takes the reader for one that has gone.
+        await connection.begin(create(unique("A long story"), "script:deltas=2000"))
         slow, slow_turn = connection.stream_id, connection.turn_id
         connection.unread.add(slow)
         assert (await ended(cluster, slow_turn))["state"] == "completed"
@@ -153,4 +154,4 @@ async def test_who_does_not_read_a_stream_holds_up_that_stream_only(proxy: Proxy
         await connection.read_to_end(slow)
         events = connection.events(slow)
     assert answers_of(events) == [deltas_of(events)]
-    assert len(deltas_of(events)) == 32_000
+    assert len(deltas_of(events)) == 8_000
