@@ -172,7 +172,6 @@ def _haproxy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> P
         BIND=f"127.0.0.1:{port}{tls}",
         RESOLVER=f"127.0.0.1:{names.port}",
         GATEWAY=f"gateway:{gateway_port}",
-        GATEWAY_PROTO="h2" if http2 else "h1",
         STREAM_SILENCE=f"{STREAM_SILENCE_S}s",
     )
 

@@ -46,6 +46,8 @@ class Journal:
         """Whether the events that are not safe yet may become more."""
         self.unsafe = 0
         """How many bytes they are."""
+        self._much = settings.journal_buffer_bytes // 4
+        """With more of them there may be no room left before patience ends."""
         self._waits_since: float | None = None
         """When (on the loop's clock) the first of the tails that wait began to."""
         self._flushed_since: float | None = None
@@ -59,7 +61,7 @@ class Journal:
         if size > 0:
             if not tail.waiting:
                 self._wait(tail)
-            if tail.log.has_safe_reader:
+            if tail.log.has_safe_reader or self.unsafe > self._much:
                 self._urgent.set()
         self.has_room = self.unsafe < self._settings.journal_buffer_bytes
         if self.has_room:
