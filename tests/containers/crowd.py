@@ -18,7 +18,7 @@ import msgspec
 
 from tests.chaos.audit import Audit, Findings
 from tests.chaos.users import Habits, Said, User, open_gateways
-from tests.client import Client, Event, answers_of, errors_of, message
+from tests.client import Client, Event, answers_of, deltas_of, errors_of, kinds_of, message
 from tests.stack import JWT_SECRET
 
 HABITS = Habits(turns=2, leaves=0.1, stops=0, words=(40, 80), delay_ms=(60, 140))
@@ -111,7 +111,10 @@ class Crowd:
                     self.plain_problems.append(f"{time.strftime('%H:%M:%S')} {text[:6]}: {error!r}")
                     continue
                 if errors_of(events) or answers_of(events) != [text]:
-                    self.plain_problems.append(f"{text[:6]}: {errors_of(events)}, {answers_of(events)}")
+                    told = (
+                        f"{time.strftime('%H:%M:%S')} {text[:6]}: {deltas_of(events)!r}, {kinds_of(events)}"
+                    )
+                    self.plain_problems.append(f"{told}, {errors_of(events)}")
                 self.tally["plain answers"] += 1
 
 
