@@ -152,7 +152,7 @@ async def test_a_conversation_in_an_older_schema_goes_on(make: Workshop, databas
 
 
 def ended(machine: Machine) -> tuple[int, list[str]]:
-    """Exit code of a start that fails, and what it said to standard error, but for settings that are right."""
+    """Exit code of a start that fails, and what it said to standard error, but for its right settings."""
     with started(machine):
         code = machine.await_end()
         wrapped = machine.container.get_wrapped_container()
