@@ -8,7 +8,7 @@ SYNCED_RUN := $(VENV)/.synced-run
 LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
-TWO_FILES := --numprocesses 2 --dist loadfile
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
 # What is tested on tables in partitions as well: all that is said of the store, but for the embedded server.
 STORE_TESTS := tests/unit/store tests/integration/store --ignore tests/unit/store/embedded
 
@@ -39,9 +39,9 @@ backup:  ## Write what the containers keep into a folder (TO=folder)
 restore:  ## Put a backup in the place of what the containers keep (FROM=folder)
 	@sh deploy/restore.sh
 
-test: $(SYNCED)  ## Run all tests, two files at a time (T=path picks some)
-	$(VENV)/bin/pytest $(if $(T),$(T),$(TWO_FILES))
-	$(if $(T),,BOBBIN_PARTITIONS=4 $(VENV)/bin/pytest $(TWO_FILES) $(STORE_TESTS))
+test: $(SYNCED)  ## Run all tests, three files at a time (T=path picks some)
+	$(VENV)/bin/pytest $(if $(T),$(T),$(SIDE_BY_SIDE))
+	$(if $(T),,BOBBIN_PARTITIONS=4 $(VENV)/bin/pytest $(SIDE_BY_SIDE) $(STORE_TESTS))
 
 check: $(SYNCED)  ## Lint, format, types and import contracts
 	$(VENV)/bin/ruff check .
