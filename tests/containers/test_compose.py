@@ -92,7 +92,7 @@ async def test_rolling_out_loses_nothing(project: Composed) -> None:
     replaced = {name for name in before if before[name] != after[name]}
     assert replaced == {"store-1", "store-2", "gateway-1", "gateway-2"}
     assert findings.problems == []
-    assert people.failures == []
+    assert people.failures(project.logs()["docker compose"]) == []
     assert set(findings.states) == {"completed"}
     assert findings.counts["answers as read"] == len(people.said)
 
