@@ -73,9 +73,8 @@ class Crowd:
     def failures(self, proxy_log: str) -> list[str]:
         """What went wrong with requests, as far as clients can see: nothing may, when nothing is killed.
 
-        But for what Caddy does by itself, rarely, on a busy machine: it hangs up on a gateway that answers while
-        Go still looks whether the request's body has an end, and ends the client's stream as if that were whole.
-        Who resumes does not notice.
+        But for what Caddy 2.6 does by itself, rarely, on a busy machine: it hangs up on a gateway in the
+        middle of an answer, and ends the client's stream as if that were whole. Who resumes does not notice.
         """
         good = {"requests", "resumes", "events", "connections left", "stops", "plain answers"}
         counts = [f"{what}: {count}" for what, count in self.tally.items() if what not in good]
