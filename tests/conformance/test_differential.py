@@ -163,6 +163,7 @@ DIFFERENCES = [
         refusal,
         "The reference fails on a streamed refusal; for us it is the text of the answer.",
         theirs=[[*OPENING, *ADDED, *PART, "error"]],
+        theirs_at_times=[[*OPENING, *ADDED, "error"]],  # its failure may overtake what it has said
         ours=[[*OPENING, *ADDED, *PART, *DELTAS, *DONE, *TITLE]],
     ),
     Difference(
@@ -206,5 +207,5 @@ async def test_the_same_requests_get_the_same_answers(scenario: Scenario, server
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.scenario.__name__)
 async def test_the_list_of_differences_is_true(difference: Difference, servers: Pair) -> None:
     theirs, mine = await traces(servers, difference.scenario)
-    assert kinds_in(theirs) == difference.theirs
+    assert kinds_in(theirs) in (difference.theirs, difference.theirs_at_times)
     assert kinds_in(mine) == difference.ours
