@@ -8,7 +8,7 @@ SYNCED_RUN := $(VENV)/.synced-run
 LOCKED := pyproject.toml uv.lock shared/pyproject.toml shared/telemetry/pyproject.toml services/gateway/pyproject.toml services/store/pyproject.toml
 SYNC   := UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --all-packages --inexact
 
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # What is tested on tables in partitions as well: all that is said of the store, but for the embedded server.
 STORE_TESTS := tests/unit/store tests/integration/store --ignore tests/unit/store/embedded
 

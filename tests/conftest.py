@@ -30,3 +30,11 @@ def recordings() -> Path:
     """The folder of recorded provider streams."""
     require_or_skip(there=RECORDINGS.is_dir(), what="no recorded streams at ../shared/recordings")
     return RECORDINGS
+
+
+SLOWEST_FIRST = ("tests/containers/", "tests/chaos/", "tests/integration/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what waits for processes begin first: where files run side by side, the fast ones fill the gaps."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST_FIRST))

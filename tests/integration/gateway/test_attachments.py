@@ -292,14 +292,16 @@ async def test_a_body_without_end_is_not_read_for_ever_and_nothing_is_kept(ada: 
             sent += 65_536
 
     sending = asyncio.create_task(send())
-    async with asyncio.timeout(20):
-        status = await reader.readline()
+    status = b"hung up"  # which may take the answer with it: that is how TCP is
+    with suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            status = await reader.readline()
     sending.cancel()
     await asyncio.wait([sending])
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
-    assert b" 413 " in status
+    assert b" 413 " in status or status == b"hung up"
     assert sent < 32 * 1024 * 1024
     assert blobs(folder) == before
 
