@@ -83,8 +83,6 @@ class Difference(Struct):
     reason: str
     theirs: Trace
     ours: Trace
-    theirs_at_times: Trace | None = None
-    """What the reference answers when its tasks run in another order."""
 
 
 class Pair(NamedTuple):
