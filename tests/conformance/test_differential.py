@@ -205,7 +205,7 @@ async def test_the_same_requests_get_the_same_answers(scenario: Scenario, server
 
 
 def fails_in_mid_answer(kinds: Any, wanted: Any) -> bool:
-    """Whether the reference failed as expected, if not at that event: its failure may overtake what it says."""
+    """Whether the reference failed as expected, if sooner or later: failures may overtake what it says."""
     said = [*OPENING, *ADDED, *PART, *DELTAS]
     return (
         isinstance(kinds, list)

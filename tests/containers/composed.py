@@ -59,6 +59,10 @@ class Composed:
         self.url = address[1]
         self._follow()
 
+    def find(self) -> None:
+        """Look up its address: a proxy that was started again has another port, unless PUBLISH names one."""
+        self.url = f"http://{self.run('docker', 'compose', 'port', 'proxy', '8080').strip()}"
+
     def _follow(self) -> None:
         """Keep what all write from now on, also containers that are replaced."""
         self.unfollow()

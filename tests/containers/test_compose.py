@@ -117,6 +117,7 @@ async def test_a_backup_brings_back_what_was_lost(project: Composed, tmp_path: P
         await client.call("threads.delete", thread_id=thread_id)
         assert (await client.post({"type": "threads.get_by_id", "params": {"thread_id": thread_id}})).is_error
     project.run("make", "-s", "restore", FROM=str(tmp_path / "backup"))
+    project.find()
     async with httpx.AsyncClient(base_url=project.url, timeout=30) as http:
         items = (await Client(http).call("items.list", thread_id=thread_id, order="asc"))["data"]
     assert text_of(items[0]) == "Worth keeping"
