@@ -32,7 +32,7 @@ def recordings() -> Path:
     return RECORDINGS
 
 
-SLOWEST_FIRST = ("tests/containers/", "tests/chaos/", "tests/integration/")
+SLOWEST_FIRST = ("tests/chaos/", "tests/integration/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
