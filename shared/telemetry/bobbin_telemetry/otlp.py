@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
+from contextvars import Token
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -125,7 +126,7 @@ class _Span:
     def __init__(self, span: trace.Span, *, active: bool) -> None:
         self._span = span
         self._active = active
-        self._token: object = None
+        self._token: Token[context.Context] | None = None
 
     def __enter__(self) -> Self:
         if self._active:
@@ -137,8 +138,8 @@ class _Span:
     ) -> None:
         if isinstance(error, Exception):  # to be cancelled, or left early, is no failure
             self.fail(type(error).__name__)
-        if self._active:
-            context.detach(self._token)  # pyright: ignore[reportArgumentType]
+        if self._token is not None:
+            context.detach(self._token)
         self._span.end()
 
     @property

@@ -148,7 +148,7 @@ class TurnEngine:
     def _launch(self, running: RunningTurn, answering: Answering, *, taken_over: bool = False) -> None:
         self.turns.add(running)
         turn_began(running)
-        self._tasks.create_task(self._run(running, answering, taken_over), name=running.turn_id)
+        self._tasks.create_task(self._run(running, answering, taken_over=taken_over), name=running.turn_id)
 
     def rename(self, owner_id: str, thread_id: str, title: str) -> None:
         """The user has given the thread a name: tell the turn that runs in it, and those who watch."""
@@ -236,7 +236,7 @@ class TurnEngine:
             await running.ends_within(_HAND_OVER_S)
         await self.lease.renew()
 
-    async def _run(self, running: RunningTurn, answering: Answering, taken_over: bool) -> None:  # noqa: FBT001
+    async def _run(self, running: RunningTurn, answering: Answering, *, taken_over: bool) -> None:
         turn, ending, stored = running.turn, outcome.BROKEN, False
         bind_contextvars(turn_id=turn.id, thread_id=turn.thread.id)  # in this task, and those that it begins
         with _span(turn, taken_over=taken_over) as running.span:
