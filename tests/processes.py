@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,15 +51,20 @@ class Service:
         self._command = command or [sys.executable, "-m", module, *arguments]
         self._environ = {**_inherited(), **environ}
         self._ready = self.url + ready
-        self._log = Path(tempfile.mkstemp(prefix=f"{module}-", suffix=".log")[1])
+        self._log = _unnamed_file()
+        weakref.finalize(self, os.close, self._log)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Service:
         """Start it and wait until it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environ, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
-            )
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environ,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=ROOT,
+            start_new_session=True,
+        )
         return self.await_ready()
 
     def await_ready(self) -> Service:
@@ -85,15 +91,21 @@ class Service:
 
     def log(self) -> str:
         """What it wrote so far, to both of its streams."""
-        return self._log.read_text(errors="replace")
+        written = os.pread(self._log, os.fstat(self._log).st_size, 0)  # leaves the writers' place alone
+        return written.decode(errors="replace")
 
     def stop(self) -> int:
         """Ask it to stop, as an operator would; returns its exit status."""
         if self._process is None:
             return 0
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end of one that has been told to stop; returns its exit status."""
+        assert self._process is not None
         process, self._process = self._process, None
-        if process.poll() is None:
-            process.terminate()
         try:
             return process.wait(30)
         except subprocess.TimeoutExpired:
@@ -127,6 +139,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _unnamed_file() -> int:
+    """A file that is gone when nobody has it open; its descriptor."""
+    descriptor, path = tempfile.mkstemp()
+    Path(path).unlink()
+    return descriptor
 
 
 def _inherited() -> dict[str, str]:

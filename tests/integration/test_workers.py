@@ -136,6 +136,6 @@ async def test_a_stop_lets_the_turns_of_all_workers_end(stack: Stack) -> None:
         assert errors_of(events) == []
         assert answers_of(events) == [deltas_of(events)]
         assert thread_id_of(events)
-    assert await asyncio.to_thread(stack.gateway.stop) == 0
+    assert await asyncio.to_thread(stack.gateway.wait) == 0
     assert await asyncio.to_thread(stack.store.stop) == 0
     assert "Traceback" not in stack.gateway.log() + stack.store.log()
