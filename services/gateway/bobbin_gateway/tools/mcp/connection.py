@@ -74,9 +74,7 @@ class Connection:
                 reason = "it has ended the session"
             except Exception as error:  # noqa: BLE001 (whatever it is, the server is away: told, and tried again)
                 reason = _reason(error)
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError  # was lost in a failure of the same moment
+            await anyio.lowlevel.checkpoint_if_cancelled()  # it may have failed because of that
             if _now() - began > LONGEST_PAUSE_S:
                 pause = FIRST_PAUSE_S
             log.warning("MCP server is away", server=self.server.name, reason=reason, retry_s=pause)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import msgspec
 from mcp import MCPError, types
 
@@ -28,12 +29,22 @@ class ServerTools:
 
     def __init__(self, servers: Sequence[McpServer]) -> None:
         self._connections = [Connection(server) for server in servers]
+        self._running = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Keep the connections, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for connection in self._connections:
-                tasks.create_task(connection.run(), name=f"MCP server {connection.server.name}")
+        """Keep the connections, until told to stop."""
+        with self._running:
+            async with anyio.create_task_group() as tasks:
+                for connection in self._connections:
+                    tasks.start_soon(connection.run, name=f"MCP server {connection.server.name}")
+
+    def stop(self) -> None:
+        """End `run`.
+
+        A task's own `cancel` can be lost in anyio: where the scope of a child ends in the same moment, one
+        cancellation too many is taken back. A scope's is repeated until all have left it.
+        """
+        self._running.cancel()
 
     def tools(self) -> list[Tool]:
         """Those on offer now."""

@@ -42,10 +42,9 @@ async def open_mcp(servers: Sequence[McpServer]) -> AsyncGenerator[McpTools]:
     try:
         yield source
     finally:
-        running.cancel()
+        source.stop()
         await asyncio.wait([running])
-    if not running.cancelled():
-        running.result()  # it ends by itself only if it failed
+    running.result()  # raises if it failed
 
 
 class _NoTools:

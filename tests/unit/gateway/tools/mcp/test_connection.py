@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psutil
 import pytest
 import structlog
@@ -16,7 +17,7 @@ from mcp import MCPError, types
 
 from bobbin_gateway.tools.mcp import connection
 from bobbin_gateway.tools.mcp.configuration import Program
-from bobbin_gateway.tools.mcp.connection import _unless_lost
+from bobbin_gateway.tools.mcp.connection import Connection, _unless_lost
 from bobbin_gateway.tools.mcp.servers import open_mcp
 from bobbin_gateway.tools.tool import ToolError
 from tests.mcp import Shown, a_server, by_http, by_stdio, call, http_service, named, opened, until, words
@@ -200,6 +201,27 @@ async def test_a_server_that_is_not_trusted_shows_no_widgets() -> None:
 async def test_only_chosen_tools_are_offered() -> None:
     async with opened(by_stdio(tools=frozenset({"add", "nothing"}))) as mcp:
         assert [tool.spec.name for tool in mcp.tools()] == ["it__add"]
+
+
+async def test_leaving_ends_a_connection_that_fails_in_that_moment_and_loses_the_cancellation(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = asyncio.Event()
+
+    async def keep(_: Connection) -> None:
+        kept.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()  # as anyio does when the scope of a child ends meanwhile
+            raise anyio.BrokenResourceError from error
+
+    monkeypatch.setattr(Connection, "_keep", keep)
+    async with asyncio.timeout(10), open_mcp([by_stdio()]):
+        await kept.wait()
+    assert away(logs) == []
 
 
 async def test_who_waits_for_an_answer_is_told_of_the_loss_though_the_session_forgets_them() -> None:
