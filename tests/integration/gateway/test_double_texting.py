@@ -35,6 +35,7 @@ from tests.turns import (
 FAST = "script:deltas=3"
 SLOW = "script:deltas=40&delay_ms=15"
 ENDLESS = "script:deltas=2000&delay_ms=20"
+LONG = "script:deltas=250&delay_ms=20"
 SILENT = "script:deltas=5&first_ms=30000"
 
 WHERE = pytest.mark.parametrize("where", [0, 1], ids=["same gateway", "another gateway"])
@@ -192,7 +193,7 @@ async def test_a_retry_interrupts_too(cluster: Cluster, where: int) -> None:
     async with (
         cluster.client(0).http as here,
         cluster.client(where).http as there,
-        asking(here, create(unique("Hello"), ENDLESS)) as first,
+        asking(here, create(unique("Hello"), LONG)) as first,
     ):
         await first.read(deltas=10)
         question = (await stored(cluster, first.thread_id))[0]

@@ -16,6 +16,7 @@ from tests.turns import add, ask, asking, create, ended, journalled, kinds, retr
 FAST = "script:deltas=3"
 SLOW = "script:deltas=100&delay_ms=15"
 ENDLESS = "script:deltas=2000&delay_ms=20"
+LONG = "script:deltas=250&delay_ms=20"
 SILENT = "script:deltas=5&first_ms=30000"
 
 WHERE = pytest.mark.parametrize("where", [0, 1], ids=["same gateway", "another gateway"])
@@ -195,7 +196,7 @@ async def test_a_retried_answer_takes_the_place_of_the_one_before(slow: Cluster,
     async with (
         slow.client(0).http as here,
         slow.client(where).http as there,
-        asking(here, create(unique("A story"), ENDLESS)) as first,
+        asking(here, create(unique("A story"), LONG)) as first,
     ):
         await first.read(deltas=20)
         question = (await stored(slow, first.thread_id))[0]

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -251,6 +251,16 @@ class LossyProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_store, to_store = await asyncio.open_connection("127.0.0.1", self._store.port)
+        async with _closing(writer), _closing(to_store):
+            await self._between(reader, to_store, from_store, writer)
+
+    async def _between(
+        self,
+        reader: asyncio.StreamReader,
+        to_store: asyncio.StreamWriter,
+        from_store: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         lost = False
 
         async def answers() -> None:
@@ -266,6 +276,16 @@ class LossyProxy:
                     lost = True
                 to_store.write(data)
             to_store.close()
+
+
+@asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @pytest.mark.parametrize("times", [1, 4])
