@@ -4,9 +4,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 . deploy/environment.sh
+check_published
+check_same_users
 
-docker compose build
-for service in store-1 store-2 gateway-1 gateway-2; do
+build
+for service in $(services); do
     echo "$(date +%T) Replacing $service"
-    docker compose up --detach --wait --no-deps --force-recreate "$service"
+    docker compose up --detach --wait --no-deps --no-build --force-recreate "$service"
 done
