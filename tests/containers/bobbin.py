@@ -32,7 +32,7 @@ GATEWAY = {
     "MODELS": "*",
     "ATTACHMENTS_URL": "memory:///",
     "LEASE_S": "3",
-    "DRAIN_NOTICE_S": "3",
+    "DRAIN_NOTICE_S": "4",
     "SHUTDOWN_GRACE_S": "30",
 }
 

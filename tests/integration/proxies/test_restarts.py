@@ -20,7 +20,7 @@ from tests.turns import create, unique
 
 Key = tuple[str, bool, int]
 
-DRAIN_NOTICE_S = 3
+DRAIN_NOTICE_S = 4
 """As the proxies' files ask for it."""
 PAUSE_S = 4
 """How long whoever restarts gateways waits after one is ready: longer than it takes the proxies to see it."""
