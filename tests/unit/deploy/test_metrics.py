@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 import yaml
 
 from bobbin_gateway.metrics import TURNS_RUNNING
-from tests.manifests import KUBERNETES, Rendered, pod_of
+from tests.conftest import ROOT
+from tests.manifests import GUIDE, KUBERNETES, Rendered, pod_of
 
 
 @pytest.mark.parametrize("service", ["gateway", "store"])
@@ -31,3 +35,20 @@ def test_the_autoscaler_knows_its_metric_by_name(example: Rendered) -> None:
     values = yaml.safe_load((KUBERNETES / "components/autoscaling/prometheus-adapter.yaml").read_text())
     [rule] = values["rules"]["custom"]
     assert rule["seriesQuery"].partition("{")[0] == metric.name
+
+
+def test_the_guide_makes_a_rule_of_the_same_alerts() -> None:
+    [script] = re.findall(r"```sh\n(\{.*?)```", GUIDE.read_text(), re.DOTALL)
+    played = ["sh", "-euc", f"kubectl() {{ cat; }}\n{script}"]
+    made = yaml.safe_load(subprocess.run(played, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert made["kind"] == "PrometheusRule"
+    assert made["spec"] == yaml.safe_load((ROOT / "deploy/monitoring/alerts.yml").read_text())
+
+
+def test_alerts_know_the_operators_name_of_the_job(example: Rendered) -> None:
+    """It is `namespace/name` of the PodMonitor."""
+    monitor = example.one("PodMonitor", "bobbin")["metadata"]
+    alerts = yaml.safe_load((ROOT / "deploy/monitoring/alerts.yml").read_text())
+    [down] = [rule["expr"] for rule in alerts["groups"][0]["rules"] if rule["alert"] == "BobbinDown"]
+    [jobs] = re.findall(r'job=~"(.*?)"', down)
+    assert re.fullmatch(jobs, f"{monitor['namespace']}/{monitor['name']}")
