@@ -49,9 +49,9 @@ check_published() {
 # What is replaced must not let in others than before, because a setting was given to `make up` alone.
 check_same_users() {
     for service in $(services | grep '^gateway-'); do
-        container=$(docker compose ps --all --quiet "$service")
-        [ -n "$container" ] || continue
-        before=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$container" | _users)
+        containers=$(docker compose ps --all --quiet "$service")
+        [ -n "$containers" ] || continue
+        before=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' $containers | _users)
         now=$(docker compose config "$service" | _users)
         [ "$before" = "$now" ] || refuse \
             "$service has $(echo $before), and would get $(echo $now): settings belong in .env; \`make up\` changes these"
@@ -59,7 +59,7 @@ check_same_users() {
 }
 
 _users() {
-    grep -E '^ *(AUTH|ALLOW_ANONYMOUS)[:=]' | tr : = | tr -d ' "' | sort
+    grep -E '^ *(AUTH|ALLOW_ANONYMOUS)[:=]' | tr : = | tr -d ' "' | sort -u
 }
 
 # The scripts for backups know the database of compose.yaml only.

@@ -17,7 +17,7 @@ docker compose exec -T postgres pg_restore --list <"$FROM/database" >/dev/null
 stopped=$(services)
 # If it fails or is interrupted, they go on as before
 trap 'docker compose start $stopped' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 docker compose stop $stopped
 docker compose exec -T --env PGUSER=bobbin --env PGDATABASE=bobbin postgres \
     sh -c "$(cat deploy/database/load.sh)" <"$FROM/database"
