@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -135,10 +137,30 @@ def running(service: ServiceT) -> Generator[ServiceT]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on right now, and that nobody else is about to be told of."""
+    for port in itertools.islice(_PORTS, _MOST_PORTS):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+def _own_ports() -> Iterator[int]:
+    """Those of this worker of xdist, again and again.
+
+    They are below those of the chaos, and below those that the kernel gives to outgoing connections: nobody
+    takes the port of a process that is yet to start, or to start again. It begins anywhere, for other runs.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, offset = 10_000 + _MOST_PORTS * worker, random.randrange(_MOST_PORTS)
+    return itertools.cycle(first + (offset + number) % _MOST_PORTS for number in range(_MOST_PORTS))
+
+
+_MOST_PORTS = 3_000
+_PORTS = _own_ports()
 
 
 def _unnamed_file() -> int:

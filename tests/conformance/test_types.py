@@ -504,9 +504,7 @@ def _of_widgets(name: str) -> bool:
     return OURS[name].__module__.startswith("bobbin_protocol.widgets") or name == "ActionConfig"
 
 
-relaxed = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+relaxed = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @pytest.mark.parametrize("name", CONCRETE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 with warnings.catch_warnings():
@@ -51,7 +51,7 @@ def _folded(before: Widget, updates: list[Any]) -> Any:
     return msgspec.to_builtins(fold.pending()[0])["widget"]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(st.data())
 def test_we_send_what_the_reference_sends_or_less_that_says_the_same(data: st.DataObject) -> None:
     before = data.draw(widgets())

@@ -43,7 +43,7 @@ async def pages_together(ask: Callable[..., Awaitable[Any]], path: str, limit: i
         query["after"] = page["after"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     limit=st.integers(1, COUNT + 2), order=ORDERS, path=st.sampled_from(["/threads", "/threads/t00/items"])
 )

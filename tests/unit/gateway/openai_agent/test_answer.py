@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bobbin_gateway.agent import AgentError
@@ -71,7 +71,6 @@ def test_deltas_add_up_to_the_item_that_is_stored(pieces: list[tuple[int, int, s
     assert heard.deltas == "".join(text for _, _, text in pieces)
 
 
-@settings(deadline=None)  # the first call imports the reference
 @given(says)
 def test_the_reference_accepts_every_event(pieces: list[tuple[int, int, str]]) -> None:
     heard, answer = answer_of(*pieces)

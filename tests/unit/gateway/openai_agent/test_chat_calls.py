@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.gateway.openai_agent.samples import hear, sse
@@ -53,7 +53,6 @@ def interleaved(streams: list[list[dict[str, Any]]], data: st.DataObject) -> lis
     return [chunk for chunk in chunks if chunk]
 
 
-@settings(deadline=None)
 @given(calls, st.data())
 def test_pieces_with_an_index_make_the_same_calls_however_they_are_cut(
     asked: list[Call], data: st.DataObject
@@ -80,7 +79,6 @@ def test_pieces_with_an_index_make_the_same_calls_however_they_are_cut(
     assert sorted(heard) == sorted(asked)
 
 
-@settings(deadline=None)
 @given(calls, st.data())
 def test_pieces_with_ids_alone_make_the_same_calls(asked: list[Call], data: st.DataObject) -> None:
     streams: list[list[dict[str, Any]]] = []
@@ -92,7 +90,6 @@ def test_pieces_with_ids_alone_make_the_same_calls(asked: list[Call], data: st.D
     assert sorted(heard_calls(interleaved(streams, data))) == sorted(asked)
 
 
-@settings(deadline=None)
 @given(calls, st.data(), st.booleans(), st.sampled_from([None, "same", "own"]))
 def test_whole_calls_are_kept_apart_without_numbers_or_ids(
     asked: list[Call], data: st.DataObject, zero: bool, ids: str | None

@@ -49,7 +49,7 @@ def test_every_recording_gives_all_that_it_contains(recording: Recording, size: 
     check(recording, *hear(recording.dialect, cut(recording.data, [size]), title_of))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(data=st.data())
 def test_it_does_not_matter_how_the_network_cuts_a_stream(recordings: Path, data: st.DataObject) -> None:
     assert recordings

@@ -47,7 +47,7 @@ def test_the_network_may_cut_a_stream_anywhere(recording: Recording) -> None:
         check(recording, cut(recording.data, [size]))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(data=st.data())
 def test_the_network_may_cut_a_stream_in_pieces_of_any_size(recordings: Path, data: st.DataObject) -> None:
     assert recordings
@@ -139,13 +139,13 @@ chat_events = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(response_events, max_size=6))
 def test_no_response_of_whatever_shape_is_worse_than_a_failure(events: list[dict[str, Any]]) -> None:
     hear("responses", [sse(delta("Hel"), *events, completed())], str)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(chat_events, max_size=6))
 def test_no_completion_of_whatever_shape_is_worse_than_a_failure(events: list[dict[str, Any]]) -> None:
     hear("chat", [sse(chunk("Hel"), *events, "[DONE]")], str)

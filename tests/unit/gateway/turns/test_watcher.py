@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -85,27 +87,32 @@ async def test_a_turn_whose_length_nobody_knows_is_told_in_another_form() -> Non
 
 
 async def test_however_much_happens_looks_stay_apart() -> None:
-    looks = 0
+    looks: list[float] = []
 
     async def watch(body: Any) -> dict[str, Any]:
-        nonlocal looks
-        looks += 1
+        looks.append(time.monotonic())
         return {"changes": [{"position": "1"} for _ in body["changes"]]}
+
+    async def hurry(owner_id: str, looked: int) -> list[float]:
+        """Hurry until there were so many looks: the time from each to the next."""
+        looks.clear()
+        while len(looks) < looked:
+            watcher.hurry(owner_id)
+            await asyncio.sleep(0.0025)
+        return [later - earlier for earlier, later in pairwise(looks)]
 
     async with broken_store(watch=watch) as store:
         watcher = Watcher(store, SETTINGS)
         watcher.add(WatchedFeed("ann", None, "1"))
         watching = asyncio.create_task(watcher.run())
-        for _ in range(200):
-            watcher.hurry("ann")
-            await asyncio.sleep(0.0025)
-        busy, looks = looks, 0
-        for _ in range(200):
-            watcher.hurry("someone without a feed")
-            await asyncio.sleep(0.0025)
+        began = time.monotonic()
+        busy = await hurry("ann", 15)
+        took = time.monotonic() - began
+        quiet = await hurry("someone without a feed", 6)
         watching.cancel()
-    assert looks <= 8  # every 100 ms, in at least half a second
-    assert busy > 2 * looks  # sooner for those who watch
+    assert min(busy) < 0.09  # sooner for those who watch
+    assert took > 0.3  # but not at once: 25 ms apart
+    assert min(quiet[2:]) > 0.09  # every 100 ms, once nobody is in a hurry
 
 
 async def test_who_waits_for_a_turn_is_not_left_waiting_by_a_process_that_stops() -> None:
