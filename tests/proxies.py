@@ -30,7 +30,7 @@ from tests.processes import Service, free_port
 NAMES = ("caddy", "nginx", "haproxy")
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 """Where gateways may be."""
-STREAM_SILENCE_S = 2
+STREAM_SILENCE_S = 5
 """How long the proxies under test wait for a word from a gateway: its keep-alives are to come more often."""
 _FILES = ROOT / "deploy" / "proxies"
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"

@@ -31,7 +31,7 @@ def stack() -> Iterator[Stack]:
         data = parts.enter_context(temporary_data())
         store = parts.enter_context(running(store_service(data, STORE_WORKERS="3", LOG_FORMAT="json")))
         model = parts.enter_context(running(model_service()))
-        gateway = gateway_service(store, model, GATEWAY_WORKERS="3", LEASE_S="1", LOG_FORMAT="json")
+        gateway = gateway_service(store, model, GATEWAY_WORKERS="3", LEASE_S="3", LOG_FORMAT="json")
         yield Stack(store=store, model=model, gateway=parts.enter_context(running(gateway)))
 
 
@@ -86,7 +86,7 @@ async def test_a_killed_worker_is_replaced_and_its_turns_end(stack: Stack, side:
         async with connection(stack.gateway) as http:
             await begin(http, request(model=LONG), read, events=10)
         begun.release()
-        deadline, ended = time.monotonic() + 20, False
+        deadline, ended = time.monotonic() + 30, False
         while not ended:
             assert time.monotonic() < deadline
             try:

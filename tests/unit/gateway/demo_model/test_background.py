@@ -60,7 +60,7 @@ async def test_an_answer_goes_on_without_its_reader_and_can_be_read_on(openai: A
 
 async def test_its_state_can_be_asked(openai: AsyncOpenAI) -> None:
     """In progress, then completed, with its output."""
-    [created] = await begin(openai, "script:text=Hello&delay_ms=50", 1)
+    [created] = await begin(openai, "script:text=Hello&first_ms=1500", 1)
     assert (await openai.responses.retrieve(created.response.id)).status in {"queued", "in_progress"}
     await rest(openai, created.response.id, 0)
     state = await openai.responses.retrieve(created.response.id)
