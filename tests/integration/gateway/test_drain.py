@@ -159,7 +159,7 @@ def standing_still(service: Service) -> Generator[None]:
 async def test_a_message_that_waits_its_turn_when_the_gateway_is_to_stop_is_still_heard(
     cluster: Cluster, double_texting: str
 ) -> None:
-    settings = {"DOUBLE_TEXTING": double_texting, "KEEPALIVE_S": "0.2"}
+    settings = {"DOUBLE_TEXTING": double_texting, "KEEPALIVE_S": "0.2", "STORE_TIMEOUT_S": "1"}
     async with gateway_of(cluster, **settings) as (gateway, chat), AsyncExitStack() as stack:
 
         async def say(text: str, model: str) -> Answer:
@@ -169,7 +169,8 @@ async def test_a_message_that_waits_its_turn_when_the_gateway_is_to_stop_is_stil
         thread_id = thread_id_of(await chat.create("Hello", model="script:text=hi"))
         answers = [await say("First", "script:deltas=150&delay_ms=20")]
         with standing_still(cluster.store):
-            answers += [await say(f"More {n}", "script:deltas=20&delay_ms=10") for n in range(3)]
+            more = [say(f"More {n}", "script:deltas=20&delay_ms=10") for n in range(3)]
+            answers += await asyncio.gather(*more)
             stopped = asyncio.create_task(stopping(gateway))
             await becomes(chat.http, 503)
         streams = [answer.events for answer in await asyncio.gather(*(answer.read() for answer in answers))]
