@@ -177,7 +177,7 @@ async def outcomes(cluster: Cluster, text: str) -> list[str]:
     return [request["outcome"] for request in answer.json()["requests"]]
 
 
-async def model_hung_up_on(cluster: Cluster, text: str, *, within_s: float = 5) -> None:
+async def model_hung_up_on(cluster: Cluster, text: str, *, within_s: float = 15) -> None:
     """Wait until no request to the model that holds a text is open, and check that all were given up."""
     async with asyncio.timeout(within_s):
         while "open" in (seen := await outcomes(cluster, text)):  # noqa: ASYNC110 (another process)

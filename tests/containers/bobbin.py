@@ -31,7 +31,7 @@ GATEWAY = {
     "MODEL": "script:deltas=12",
     "MODELS": "*",
     "ATTACHMENTS_URL": "memory:///",
-    "LEASE_S": "3",
+    "LEASE_S": "6",
     "DRAIN_NOTICE_S": "4",
     "SHUTDOWN_GRACE_S": "30",
 }

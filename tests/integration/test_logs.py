@@ -49,7 +49,7 @@ async def test_no_line_tells_a_secret_or_what_anyone_wrote(tmp_path: Path) -> No
         "OPENAI_API_KEY_FILE": secret_file(tmp_path, "api-key", API_KEY),
         "FILES_SECRET": FILES_SECRET,
         "MODEL_OPTIONS": json.dumps({"metadata": {"token": OPTIONS_SECRET}}),
-        "STORE_TIMEOUT_S": "1",
+        "STORE_TIMEOUT_S": "10",
         "STORE_RETRY_S": "0.5",
         "BEGIN_RETRY_S": "0.5",
         "TITLE_MODEL": "script:status=500",

@@ -75,7 +75,11 @@ async def test_what_happened_is_what_is_told(measured: Measured) -> None:
             events = await Client(http).create("Hello", model=model)
             heard += len(events)
     seen = await until(
-        measured.of_gateway, lambda now: told(now, "events_total") == told(before, "events_total") + heard
+        measured.of_gateway,
+        lambda now: (
+            told(now, "events_total") == told(before, "events_total") + heard
+            and told(now, "turns_ended_total") == told(before, "turns_ended_total") + 12
+        ),
     )
 
     def more(name: str, **labels: str) -> float:
@@ -106,7 +110,7 @@ def told(seen: Scrape, name: str, **labels: str) -> float:
 
 
 async def test_a_running_answer_and_its_readers_are_seen(measured: Measured) -> None:
-    said = message("Hi", model="script:deltas=400&delay_ms=20")
+    said = message("Hi", model="script:deltas=3000&delay_ms=20")
     slow = {"type": "threads.create", "params": {"input": said}}
     reading = Reading()
     async with httpx.AsyncClient(base_url=measured.gateway.url, timeout=30) as http, listening(http):
@@ -119,6 +123,7 @@ async def test_a_running_answer_and_its_readers_are_seen(measured: Measured) -> 
         rest = asyncio.create_task(resume(http, reading))
         await until(measured.of_gateway, lambda now: told(now, "resumes_total") == resumed + 1)
         await until(measured.of_gateway, lambda now: told(now, "readers") >= 1)
+        await http.post(f"/chatkit/turns/{reading.turn_id}/cancel")
         await rest
         reading.check()
         await until(measured.of_gateway, lambda now: told(now, "turns_running") == told(now, "readers") == 0)
@@ -129,9 +134,13 @@ async def test_a_running_answer_and_its_readers_are_seen(measured: Measured) -> 
 
 
 async def test_what_a_killed_worker_counted_stays_and_how_it_stood_goes(measured: Measured) -> None:
+    ended = told(measured.of_gateway(), "turns_ended_total")
     async with httpx.AsyncClient(base_url=measured.gateway.url, timeout=30) as http:
         await Client(http).create("Hello")
-    before = await until(measured.of_gateway, lambda now: told(now, "workers") == 2)
+    before = await until(
+        measured.of_gateway,
+        lambda now: told(now, "workers") == 2 and told(now, "turns_ended_total") == ended + 1,
+    )
     limit = told(before, "journal_buffer_limit_bytes")
     first, second = psutil.Process(measured.gateway.pid).children()
     os.kill(first.pid, signal.SIGKILL)

@@ -43,7 +43,7 @@ async def test_a_new_thread_streams_its_answer_in_the_references_order(client: C
 async def test_the_answer_arrives_while_the_model_still_speaks(client: Client) -> None:
     """The system before this one never really streamed."""
     clock = asyncio.get_running_loop().time
-    model = "script:deltas=10&delay_ms=50"
+    model = "script:deltas=40&delay_ms=50"
     async with client.stream("threads.create", input=message("Hello", model=model)) as events:
         times = [clock() async for event in events if event["type"] == "thread.item.updated"]
     assert times[-1] - times[0] > 0.3
@@ -147,7 +147,7 @@ async def test_a_quiet_stream_is_kept_alive_by_comments_that_chatkit_js_ignores(
     """A comment followed by a blank line would reach chatkit.js as an empty message."""
     with running(gateway_service(stack.store, stack.model, KEEPALIVE_S="0.1")) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
-            body = {"type": "threads.create", "params": {"input": message("x", model="script:first_ms=600")}}
+            body = {"type": "threads.create", "params": {"input": message("x", model="script:first_ms=3000")}}
             raw = (await http.post("/chatkit", json=body)).content
     assert raw.count(b": ping\n") >= 3
     assert b": ping\n\n" not in raw

@@ -121,13 +121,13 @@ async def database_frozen(broken: Fragile, outage_s: float) -> None:
 Outage = Callable[[Fragile, float], Awaitable[None]]
 OUTAGES: list[tuple[Outage, float]] = [
     (store_killed, 10),
-    (store_stopped, 4),
-    (store_frozen, 4),
+    (store_stopped, 6),
+    (store_frozen, 5),
     (database_stopped, 10),
-    (database_killed, 4),
-    (database_frozen, 4),
+    (database_killed, 5),
+    (database_frozen, 5),
 ]
-"""With their length, s."""
+"""With their length, s: longer than a lease."""
 
 
 class Stream(Struct):
@@ -145,19 +145,19 @@ class Stream(Struct):
 
 
 async def read(http: httpx.AsyncClient, body: dict[str, object], stream: Stream) -> None:
-    """Send a request and read its answer, as unmodified chatkit.js does."""
+    """Send a request and read its answer, as unmodified chatkit.js does; what it is is checked at its end."""
     async with http.stream("POST", "/chatkit", json=body, timeout=60) as response:
         assert response.status_code == 200, await response.aread()
         stream.turn_id = response.headers.get("chatkit-turn-id", "")
         async for line in response.aiter_lines():
             if line.startswith("data: "):
-                event = json.loads(line[6:])
-                check_event(event)
-                stream.events.append(event)
+                stream.events.append(json.loads(line[6:]))
                 stream.at.append(time.monotonic())
             elif line:
                 assert line == ": ping"
                 stream.silent += 1
+    for event in stream.events:
+        check_event(event)
 
 
 def create(text: str, model: str) -> dict[str, object]:
@@ -181,7 +181,7 @@ async def test_fifty_answers_outlive_an_outage(outage: Outage, outage_s: float) 
     """
     deltas = int(10 * (outage_s + 6))
     model = f"script:deltas={deltas}&delay_ms=100"
-    async with fragile(LEASE_S="1", STORE_RETRY_S="60") as broken, AsyncExitStack() as stack:
+    async with fragile(LEASE_S="3", STORE_RETRY_S="60") as broken, AsyncExitStack() as stack:
         cluster = broken.cluster
         limits = httpx.Limits(max_connections=None)
         http = [
@@ -266,13 +266,13 @@ async def test_who_asks_during_an_outage_waits_and_is_answered(outage: Outage) -
 async def test_who_comes_back_or_opens_a_feed_during_an_outage_hears_all_after_it(outage: Outage) -> None:
     """An error would end a browser's EventSource for good."""
     async with (
-        fragile(2, KEEPALIVE_S="0.5", LEASE_S="2") as broken,
+        fragile(2, KEEPALIVE_S="0.5", LEASE_S="3") as broken,
         broken.cluster.client(0).http as here,
         broken.cluster.client(1).http as there,
     ):
         reading = Reading()
         await begin(here, create("A", "script:deltas=120&delay_ms=50"), reading, events=10)
-        breaking = asyncio.create_task(outage(broken, 3))
+        breaking = asyncio.create_task(outage(broken, 4))
         await asyncio.sleep(0.5)
         own_path = f"/chatkit/threads/{thread_id_of(reading.events)}/events"
         async with listening(there) as feed, listening(there, own_path) as own_feed:
@@ -321,9 +321,11 @@ async def test_an_outage_longer_than_the_budget_is_said_and_what_was_journalled_
         readers = asyncio.gather(
             read(here, create("Stream", model), stream), begin(here, create("Reader", model), reading)
         )
-        await asyncio.sleep(1.5)
-        breaking = asyncio.create_task(outage(broken, 8))
-        await asyncio.wait_for(asyncio.shield(readers), 7)  # told while the store is still away
+        async with asyncio.timeout(20):
+            while len(reading.events) <= 25:  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.01)
+        breaking = asyncio.create_task(outage(broken, 12))
+        await asyncio.wait_for(asyncio.shield(readers), 11)  # told while the store is still away
         assert [error["allow_retry"] for error in errors_of(stream.events)] == [True]
         assert [error["allow_retry"] for error in errors_of(reading.unnumbered)] == [True]
         seen = len(reading.events)
@@ -351,7 +353,7 @@ async def test_an_outage_longer_than_the_budget_is_said_and_what_was_journalled_
 @pytest.mark.timeout(90)
 async def test_agents_wait_while_the_journal_is_full() -> None:
     """What waits for the store is bounded, also for answers that nobody reads with numbers."""
-    model = "script:deltas=4000&size=100&delay_ms=2"
+    model = "script:deltas=1000&size=100&delay_ms=10"
     async with fragile(1, JOURNAL_BUFFER_BYTES="65536") as broken, AsyncExitStack() as stack:
         http = await stack.enter_async_context(broken.cluster.client(0).http)
         streams = [Stream() for _ in range(4)]
@@ -376,7 +378,7 @@ async def test_agents_wait_while_the_journal_is_full() -> None:
         assert state == "completed"
         assert errors_of(one.events) == []
         assert answers == answers_of(one.events) == [deltas_of(one.events)]
-        assert len(answers[0]) == 400_000
+        assert len(answers[0]) == 100_000
 
 
 @pytest.mark.parametrize(("megabytes", "kept"), [(8, True), (24, False)])

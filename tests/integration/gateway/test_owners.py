@@ -36,6 +36,8 @@ async def user(gateway: Service) -> AsyncIterator[Callable[[str], Client]]:
 
 
 LIST = {"type": "threads.list", "params": {}}
+LATE = 4_000_000_000
+"""When a token expires that is made long before it is used."""
 
 
 async def test_each_owner_sees_their_own_threads_only(user: Callable[[str], Client]) -> None:
@@ -74,9 +76,9 @@ async def test_anothers_thread_is_a_404_like_one_that_never_was(user: Callable[[
     [
         {},
         {"authorization": "Bearer nonsense"},
-        {"authorization": f"Bearer {token('ada', secret='x' * 32)}"},
+        {"authorization": f"Bearer {token('ada', secret='x' * 32, exp=LATE)}"},
         {"authorization": f"Bearer {token('ada', exp=1)}"},
-        {"authorization": f"Bearer {token('')}"},
+        {"authorization": f"Bearer {token('', exp=LATE)}"},
         {"authorization": "Bearer " + jwt.encode({"sub": "ada"}, None, algorithm="none")},
         {"authorization": "Bearer " + jwt.encode({"sub": "ada"}, JWT_SECRET, algorithm="HS256")},
         {"cookie": "session=nonsense"},

@@ -101,7 +101,7 @@ async def test_an_answer_is_there_from_its_first_word_to_its_end_and_never_twice
         for items in [await loaded(there, thread_id), (await listed(there, thread_id))["data"][::-1]]:
             assert kinds(items) == ["user_message", "assistant_message"]
             assert text_of(items[1]) == answer.text
-    assert looks > 10
+    assert looks > 2
     assert all(0 < len(text) <= len(answer.text) for text in shown.values())
 
 

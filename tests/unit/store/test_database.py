@@ -241,7 +241,7 @@ async def test_a_statement_that_takes_too_long_is_stopped(two_owners: str) -> No
 
 
 async def test_a_request_does_not_wait_for_a_connection_for_ever(two_owners: str) -> None:
-    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=0.1) as pool, pool.session("alice"):
+    async with opened(two_owners, store_pool_size=1, store_pool_wait_s=2) as pool, pool.session("alice"):
         with pytest.raises(Unavailable):
             async with pool.session("bob"):
                 pytest.fail("there was no connection to have")

@@ -15,7 +15,7 @@ from bobbin_store.database import Database, open_database
 from bobbin_store.errors import Unavailable
 from bobbin_store.settings import Settings
 from tests.unit.store.conftest import TOKEN
-from tests.unit.store.leases import admin, held
+from tests.unit.store.leases import admin, blocked, held
 
 __all__ = ["admin"]
 
@@ -204,13 +204,16 @@ async def test_a_store_expires_in_the_background_through_outages_until_it_stops(
     assert len(looks) == count >= 3
 
 
-async def test_a_stop_does_not_wait_for_an_expiry_that_waits(database: Database, admin: Any) -> None:
+async def test_a_stop_does_not_wait_for_an_expiry_that_waits(
+    database: Database, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is given up, as if it had not begun."""
+    monkeypatch.setattr(expiry, "LOCK_TIMEOUT_MS", 60_000)
     await write(admin, datetime.now(UTC) - 2 * PERIOD, "old")
     async with (
         held(admin, "LOCK TABLE gateways IN ACCESS EXCLUSIVE MODE"),
-        asyncio.timeout(0.4),
+        asyncio.timeout(5),
         expiry.expiring(database, look_every_s=0.001),
     ):
-        await asyncio.sleep(0.05)
+        await blocked(admin)
     assert await left(admin) == ["old"]

@@ -68,14 +68,16 @@ async def test_a_blob_whose_bytes_break_off_is_not_there(blobs: Blobs, size: int
     assert files_in(tmp_path) == []
 
 
-async def test_no_more_than_a_part_is_taken_ahead(blobs: Blobs) -> None:
+async def test_no_more_than_two_parts_are_taken_ahead(tmp_path: Path) -> None:
     """A slow store makes the sender wait: what has been taken in is at most two parts ahead of the disk."""
-    taken, most = 0, asyncio.Event()
+    blobs = open_blobs(tmp_path.as_uri(), "")
+    taken, most_ahead, most = 0, 0, asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal taken
-        for _ in range(160):
+        nonlocal taken, most_ahead
+        for _ in range(480):
             taken += 65_536
+            most_ahead = max(most_ahead, taken - sum(path.stat().st_size for path in files_in(tmp_path)))
             yield bytes(65_536)
         most.set()
         await asyncio.Event().wait()
@@ -84,6 +86,7 @@ async def test_no_more_than_a_part_is_taken_ahead(blobs: Blobs) -> None:
     await most.wait()
     writing.cancel()
     await asyncio.wait([writing])
+    assert most_ahead <= 2 * 5 * 1024 * 1024
     with pytest.raises(BlobMissing):
         await blobs.open(KEY)
 

@@ -158,14 +158,14 @@ async def test_calls_that_fail_are_told_to_the_model_which_goes_on(
 @WAYS
 async def test_a_call_is_seen_while_its_arguments_still_come(model_server: ModelServer, way: Any) -> None:
     arguments = {"a": 1, "b": 2, "c" * 200: 3}
-    model, _ = calling([call("add", arguments)], text="ok", delay_ms="40", size="8")
+    model, _ = calling([call("add", arguments)], text="ok", delay_ms="300", size="8")
     asked, began, seen = turn(model=model), time.monotonic(), 0.0
     async with agent_for(model_server, way) as agent, aclosing(agent.respond(asked)) as events:
         async for event in events:
             if event.__struct_config__.tag == "thread.item.added":
                 seen = time.monotonic() - began
                 break
-    assert 0 < seen < 0.5  # the arguments take more than a second
+    assert 0 < seen < 4  # the arguments take more than eight seconds
 
 
 @WAYS
@@ -174,7 +174,7 @@ async def test_ten_calls_of_a_second_take_little_more_than_one(model_server: Mod
     began = time.monotonic()
     async with agent_for(model_server, way) as agent:
         heard = await ask(agent, turn(model=model))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     [steps] = steps_of(heard)
     assert len(steps) == 10
     most_loading = 0

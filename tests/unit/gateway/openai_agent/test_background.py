@@ -219,15 +219,25 @@ def unique(script: str) -> tuple[str, str]:
 
 
 async def status(server: ModelServer, seed: str) -> str:
-    """Of the response that was begun by the request with this word."""
+    """Of the response that was begun by the request with this word; "" if that has not arrived yet."""
     async with httpx.AsyncClient() as client:
         listing = (await client.get(f"{server.url}/requests", params={"contains": seed})).json()["requests"]
-        [response_id] = [one["response_id"] for one in listing if one["response_id"]]
+        response_ids = [one["response_id"] for one in listing if one["response_id"]]
+        if not response_ids:
+            return ""
+        [response_id] = response_ids
         return (await client.get(f"{server.base_url}/responses/{response_id}")).json()["status"]
 
 
+async def arrived(server: ModelServer, seed: str) -> None:
+    """Wait until the request with this word has begun a response."""
+    async with asyncio.timeout(15):
+        while not await status(server, seed):  # noqa: ASYNC110 (of another process)
+            await asyncio.sleep(0.01)
+
+
 async def becomes(server: ModelServer, seed: str, expected: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while (await status(server, seed)) != expected:  # noqa: ASYNC110 (of another process)
             await asyncio.sleep(0.01)
 
@@ -274,16 +284,19 @@ async def test_a_connection_that_brings_nothing_new_is_given_up(
     assert len(about_it(model_server, seed)) < 20
 
 
-@pytest.mark.parametrize("script", ["delay_ms=20&deltas=1000", "first_ms=10000", "head_ms=300&delay_ms=1000"])
+@pytest.mark.parametrize(
+    "script", ["delay_ms=20&deltas=1000", "first_ms=10000", "head_ms=3000&delay_ms=1000"]
+)
 async def test_a_cancelled_turn_stops_the_provider(
     agent: OpenAIAgent, model_server: ModelServer, script: str
 ) -> None:
     """Whether it speaks, thinks, or has not even answered; the user need not wait for that."""
     chosen, seed = unique(script)
     task = asyncio.create_task(hear(agent.respond(turn(model=chosen))))
+    await arrived(model_server, seed)
     await asyncio.sleep(0.15)
     task.cancel()
-    await asyncio.wait({task}, timeout=0.1)
+    await asyncio.wait({task}, timeout=2)
     assert task.cancelled()
     await becomes(model_server, seed, "cancelled")
 
@@ -320,10 +333,10 @@ async def test_a_turn_handed_over_before_anyone_could_find_its_answer_stops_the_
     agent: OpenAIAgent, model_server: ModelServer
 ) -> None:
     """Else it would be made, and paid, for nobody."""
-    chosen, seed = unique("head_ms=200&delay_ms=1000")
+    chosen, seed = unique("head_ms=2000&delay_ms=1000")
     running = turn(model=chosen)
     task = asyncio.create_task(hear(agent.respond(running)))
-    await asyncio.sleep(0.1)
+    await arrived(model_server, seed)
     running.handed_over = True
     task.cancel()
     await becomes(model_server, seed, "cancelled")

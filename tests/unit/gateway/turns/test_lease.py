@@ -33,7 +33,7 @@ def claimed(turn_id: str) -> dict[str, Any]:
 
 async def test_a_renewal_that_hangs_is_given_up_while_the_lease_still_lasts() -> None:
     """A store that stands still behind a load balancer: the next try may reach another one."""
-    lease_s = 1.0
+    lease_s = 4.0
     renewed: asyncio.Queue[float] = asyncio.Queue()
     count = 0
 
@@ -69,15 +69,15 @@ async def test_a_claim_that_hangs_costs_no_lease() -> None:
         await asyncio.sleep(SETTINGS.store_timeout_s)
         return {}
 
-    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(10):
-        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=0.5))
+    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(20):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=2.0))
         running = asyncio.create_task(lease.run(lambda _: None))
         await claiming.wait()
         before = len(renewals)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         running.cancel()
     assert len(renewals) - before >= 4
-    assert max(later - earlier for earlier, later in pairwise(renewals)) < 0.5
+    assert max(later - earlier for earlier, later in pairwise(renewals)) < 2
 
 
 async def test_users_whose_calls_hang_cost_no_lease() -> None:
@@ -93,10 +93,10 @@ async def test_users_whose_calls_hang_cost_no_lease() -> None:
         return {}
 
     async with broken_store(lease=renew, watch=watch) as store, asyncio.timeout(10):
-        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=1.0))
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=4.0))
         users = [asyncio.create_task(store.watch(Watch())) for _ in range(100)]
-        await asyncio.sleep(0.5)
-        assert hanging >= 8
+        while hanging < 8:  # noqa: ASYNC110 (the server counts)
+            await asyncio.sleep(0.01)
         assert all([await lease.renew() for _ in range(5)])
         for user in users:
             user.cancel()

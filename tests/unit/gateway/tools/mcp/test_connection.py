@@ -50,7 +50,7 @@ async def test_a_server_that_is_down_at_start_is_reported_and_joins_later(
 ) -> None:
     began = time.monotonic()
     async with open_mcp([by_http(service.url)]) as mcp:
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 6
         assert mcp.tools() == []
         await until(lambda: away(logs))
         assert away(logs)[0]["server"] == "it"
@@ -60,8 +60,9 @@ async def test_a_server_that_is_down_at_start_is_reported_and_joins_later(
 
 
 async def test_a_server_killed_in_mid_call_is_told_and_works_again_when_it_is_back(
-    service: Service, logs: Logs, tmp_path: Path
+    service: Service, logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "WAIT_S", 60)
     await asyncio.to_thread(service.start)
     async with opened(by_http(service.url)) as mcp:
         offered = [tool.spec for tool in mcp.tools()]
@@ -90,7 +91,7 @@ async def test_a_server_that_stays_away_is_said_to_be_away(
         began = time.monotonic()
         with pytest.raises(ToolError, match="cannot be reached"):
             await call(mcp, "it__add", a=1, b=2)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 6
 
 
 async def test_a_restart_between_two_calls_is_not_noticed_by_the_model(
@@ -115,7 +116,10 @@ async def test_a_server_that_dies_in_silence_is_noticed_without_a_call(
         await until(lambda: away(logs))
 
 
-async def test_a_server_of_ours_that_ends_in_mid_call_is_started_again(logs: Logs) -> None:
+async def test_a_server_of_ours_that_ends_in_mid_call_is_started_again(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "WAIT_S", 60)
     async with opened(by_stdio()) as mcp:
         with pytest.raises(ToolError, match="may or may not have done"):
             await call(mcp, "it__die")
@@ -159,12 +163,12 @@ async def test_a_server_that_says_nothing_delays_neither_start_nor_end() -> None
     assert psutil.Process().children() == children
 
 
-async def test_leaving_stops_the_servers_of_ours_and_their_calls() -> None:
+async def test_leaving_stops_the_servers_of_ours_and_their_calls(tmp_path: Path) -> None:
     children = psutil.Process().children()
-    async with opened(by_stdio()) as mcp:
+    async with opened(by_stdio(env={"LOG": str(tmp_path / "log")})) as mcp:
         assert len(psutil.Process().children()) == len(children) + 1
         calling = asyncio.create_task(call(mcp, "it__slow", seconds=60))
-        await asyncio.sleep(0.2)
+        await until(lambda: "begun" in words(tmp_path / "log"))
     with pytest.raises(ToolError):
         await calling
     assert psutil.Process().children() == children
@@ -172,9 +176,9 @@ async def test_leaving_stops_the_servers_of_ours_and_their_calls() -> None:
 
 async def test_a_call_that_takes_too_long_is_given_up_and_cancelled_at_the_server(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    async with opened(by_stdio(env={"LOG": str(log)}, timeout_s=0.5)) as mcp:
-        assert named(mcp, "it__slow").timeout_s == 0.5
-        with pytest.raises(ToolError, match=r"did not answer in time \(0.5 s\)"):
+    async with opened(by_stdio(env={"LOG": str(log)}, timeout_s=3)) as mcp:
+        assert named(mcp, "it__slow").timeout_s == 3
+        with pytest.raises(ToolError, match=r"did not answer in time \(3 s\)"):
             await call(mcp, "it__slow", seconds=60)
         await until(lambda: words(log) == ["begun", "cancelled"])
 

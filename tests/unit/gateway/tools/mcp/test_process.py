@@ -68,18 +68,19 @@ async def test_a_server_that_reads_no_more_is_gone(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "source",
     [
-        "import time; time.sleep(60)",
-        "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(60)",
-        "import subprocess, sys, time; subprocess.Popen(['sleep', '61.5']); time.sleep(60)",
-        "import subprocess; subprocess.Popen(['sleep', '61.5'])",
-        "while True: print('x' * 100000)",
+        "import time; ready(); time.sleep(60)",
+        "import signal, time; signal.signal(15, signal.SIG_IGN); ready(); time.sleep(60)",
+        "import subprocess, time; subprocess.Popen(['sleep', '61.5']); ready(); time.sleep(60)",
+        "import subprocess; subprocess.Popen(['sleep', '61.5']); ready()",
+        "ready()\nwhile True: print('x' * 100000)",
     ],
     ids=["does not look at its input", "does not mind SIGTERM", "has children", "left some", "talks on"],
 )
 async def test_a_server_that_will_not_end_is_ended(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE_S", 0.3)
-    async with started("it", program(source)):
-        await asyncio.sleep(0.5)
+    source = f"def ready(): print({MESSAGE!r})\n{source}"
+    async with asyncio.timeout(20), started("it", program(source)) as (received, _):
+        await received.receive()
     commands = [child.info["cmdline"] for child in psutil.process_iter(["cmdline"])]
     assert ["sleep", "61.5"] not in commands
 

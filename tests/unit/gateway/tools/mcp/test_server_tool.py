@@ -71,7 +71,7 @@ async def test_many_calls_at_once_get_each_its_own(mcp: McpTools) -> None:
 async def test_slow_calls_run_side_by_side(mcp: McpTools) -> None:
     began = time.monotonic()
     await asyncio.gather(*(call(mcp, "it__slow", seconds=1) for _ in range(5)))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 4.5  # one after another they would take 5
 
 
 async def test_what_is_no_text_is_described(mcp: McpTools) -> None:
