@@ -40,9 +40,9 @@ restore:  ## Put a backup in the place of what the containers keep (FROM=folder)
 	@sh deploy/restore.sh
 
 test: $(SYNCED)  ## Run all tests, three files at a time (T=path picks some)
-	$(VENV)/bin/pytest $(if $(T),$(T),$(SIDE_BY_SIDE) --ignore tests/containers)
+	$(VENV)/bin/pytest $(if $(T),$(T),$(SIDE_BY_SIDE) --ignore tests/containers --ignore tests/chaos)
 	$(if $(T),,BOBBIN_PARTITIONS=4 $(VENV)/bin/pytest $(SIDE_BY_SIDE) $(STORE_TESTS))
-	$(if $(T),,$(VENV)/bin/pytest tests/containers)
+	$(if $(T),,$(VENV)/bin/pytest tests/containers tests/chaos)
 
 check: $(SYNCED)  ## Lint, format, types and import contracts
 	$(VENV)/bin/ruff check .
