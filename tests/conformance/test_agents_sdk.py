@@ -367,12 +367,12 @@ async def test_a_client_tool_ends_the_turn_the_same_way(sides: Sides) -> None:
 @input_guardrail
 async def nothing_is_allowed(*arguments: Any) -> GuardrailFunctionOutput:
     """Trip, though not before the answer is under way."""
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
 
 
 async def test_what_was_shown_is_taken_back_when_a_guardrail_trips(sides: Sides) -> None:
-    model = "script:deltas=400&delay_ms=15"
+    model = "script:deltas=200&delay_ms=15"
     theirs = await sides.theirs(model, [], input_guardrails=[nothing_is_allowed])
     mine = await sides.ours(model, [], input_guardrails=[nothing_is_allowed])
     for events in (theirs, mine):

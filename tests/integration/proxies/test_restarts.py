@@ -173,7 +173,7 @@ async def test_without_any_gateway_a_proxy_says_so_and_with_one_it_goes_on(own: 
     statuses = await asyncio.gather(*(_status(proxy) for proxy in own.proxies))
     assert set(statuses) <= {502, 503, 504}, statuses
     await asyncio.to_thread(gateway.start)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while {*await asyncio.gather(*map(_status, own.proxies))} != {200}:  # noqa: ASYNC110 (other processes)
             await asyncio.sleep(0.1)
 

@@ -70,7 +70,7 @@ async def test_an_answer_that_is_cut_short_is_kept_with_a_notice(config: RunConf
 
 @input_guardrail
 async def refuse_message(*arguments: Any) -> GuardrailFunctionOutput:
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
 
 
@@ -82,7 +82,7 @@ async def refuse_answer(*arguments: Any) -> GuardrailFunctionOutput:
 @pytest.mark.parametrize(
     ("guardrail", "model", "allow_retry"),
     [
-        ({"input_guardrails": [refuse_message]}, "script:deltas=400&delay_ms=15", False),
+        ({"input_guardrails": [refuse_message]}, "script:deltas=200&delay_ms=15", False),
         ({"output_guardrails": [refuse_answer]}, calling({"look": {}}, text="Secret"), True),
     ],
 )
