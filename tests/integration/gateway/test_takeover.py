@@ -372,7 +372,7 @@ async def test_a_gateway_that_was_only_slow_lets_go(pair: Cluster, model: str) -
     assert text_of(items[1]) == deltas_of(reading.events)
     assert turn["event_count"] == len(reading.events)
     assert answers_of(again.events) == ["here"]
-    assert slow.log().count("lease lost") == losses + 1
+    assert slow.log().count("lease lost") > losses
 
 
 async def test_nobody_is_dead_when_all_stood_still(pair: Cluster) -> None:
