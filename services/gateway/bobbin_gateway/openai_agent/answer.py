@@ -230,8 +230,8 @@ class Answer:
         """Take down what the provider counted in this round, in place of what it said of it before."""
         before = self._usage_before or Usage(input_tokens=0, output_tokens=0)
         self.usage = Usage(
-            input_tokens=before.input_tokens + (input_tokens or 0),
-            output_tokens=before.output_tokens + (output_tokens or 0),
+            input_tokens=before.input_tokens + max(0, input_tokens or 0),
+            output_tokens=before.output_tokens + max(0, output_tokens or 0),
         )
 
     def next_round(self) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from bobbin_gateway.store import Store, StoreRefused, StoreUnavailable
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.turns.usage import usage_of
 from bobbin_protocol.items import SDKHiddenContextItem, StoredItem, ThreadItem
 from bobbin_protocol.store.threads import ThreadChange
 from bobbin_protocol.store.turns import FinishTurn
@@ -99,7 +100,7 @@ def _finish_turn(running: RunningTurn, ending: Outcome) -> FinishTurn:
         removed_item_ids=running.items.removed(),
         thread=_change(running),
         suggested_title=running.suggested_title,
-        usage=running.turn.usage,
+        usage=usage_of(running.turn),
         error=ending.detail if ending.state in {"failed", "interrupted"} else None,
         gateway_id=running.tail.gateway_id,
         event_count=len(running.log.frames),

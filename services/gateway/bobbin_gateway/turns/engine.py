@@ -253,9 +253,9 @@ class TurnEngine:
                 running.span.fail(type(error).__name__)
             finally:
                 self._forget(running, stored=stored)
-                turn_ended(running, ending, stored=stored)
                 unsaved = outcome.LOST.error if running.lost else outcome.UNSAVED
                 running.close(None if stored else unsaved)
+                turn_ended(running, ending, stored=stored)
 
     def _deadline(self) -> Callable[[], float]:
         """Until when (on the loop's clock) a turn that ends now waits for a store that is away."""

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from time import monotonic
 
+import structlog
+
 from bobbin_gateway import metrics
 from bobbin_gateway.turns.outcome import Outcome
 from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.turns.usage import usage_of
+
+log = structlog.get_logger()
 
 
 def turn_began(running: RunningTurn) -> None:
@@ -19,7 +24,14 @@ def turn_began(running: RunningTurn) -> None:
 
 
 def turn_ended(running: RunningTurn, ending: Outcome, *, stored: bool) -> None:
-    """A turn runs here no longer."""
+    """A turn runs here no longer. No figure is worth the other turns of the process: this never raises."""
+    try:
+        _count_end(running, ending, stored=stored)
+    except Exception:
+        log.exception("turn not counted", turn_id=running.turn_id)
+
+
+def _count_end(running: RunningTurn, ending: Outcome, *, stored: bool) -> None:
     count_events(running)
     if running.asked_at is not None:
         metrics.TURN_SECONDS.observe(monotonic() - running.asked_at)
@@ -29,7 +41,7 @@ def turn_ended(running: RunningTurn, ending: Outcome, *, stored: bool) -> None:
     metrics.TURNS_ENDED.labels(ending.state if stored else "unsaved").inc()
     if ending.reason:
         metrics.TURNS_FAILED.labels(ending.reason).inc()
-    if usage := running.turn.usage:
+    if usage := usage_of(running.turn):
         metrics.TOKENS.labels("input").inc(usage.input_tokens)
         metrics.TOKENS.labels("output").inc(usage.output_tokens)
 

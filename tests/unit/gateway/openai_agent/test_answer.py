@@ -197,6 +197,8 @@ def test_an_answer_lasts_over_rounds() -> None:
     assert (answer.whole, answer.over, answer.calls) == (False, False, [])
     answer.count(10, 5)
     assert answer.usage == Usage(input_tokens=13, output_tokens=7)
+    answer.count(-10, 5)
+    assert answer.usage == Usage(input_tokens=3, output_tokens=7), "no provider gives tokens back"
     with pytest.raises(AgentError, match="broke off"):
         answer.finish()
 
