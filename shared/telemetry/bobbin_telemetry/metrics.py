@@ -9,7 +9,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
+import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+log = structlog.stdlib.get_logger()
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -88,17 +91,29 @@ class WorkerMetrics:
             f"{prefix}_worker_resident_memory_bytes", "Memory of all workers.", multiprocess_mode="livesum"
         )
         self._counted_cpu_s = 0.0
+        self._problem = ""
 
     async def keep(self, sample: Callable[[], None]) -> NoReturn:
         """Write down how this worker stands, and call `sample`, every second; for ever."""
         self._workers.set(1)
         late_s = 0.0
         while True:
-            self._write(late_s)
-            sample()
+            self._look(late_s, sample)
             due = time.monotonic() + SAMPLE_S
             await asyncio.sleep(SAMPLE_S)
             late_s = max(0.0, time.monotonic() - due)
+
+    def _look(self, late_s: float, sample: Callable[[], None]) -> None:
+        """Write it all down; a figure that cannot be had (no file descriptor is left) ends nothing."""
+        try:
+            self._write(late_s)
+            sample()
+        except Exception as error:
+            if self._problem != repr(error):  # not every second
+                log.exception("not measured")
+            self._problem = repr(error)
+        else:
+            self._problem = ""
 
     def _write(self, late_s: float) -> None:
         self._alive_at.set_to_current_time()

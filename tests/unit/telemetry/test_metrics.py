@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from contextlib import suppress
 from typing import Any
 
+import pytest
+import structlog
 from prometheus_client import REGISTRY
 
+from bobbin_telemetry import metrics
 from bobbin_telemetry.metrics import RequestMetrics, WorkerMetrics
 
 REQUESTS = RequestMetrics("requests_test")
@@ -87,3 +91,27 @@ async def test_a_worker_tells_how_late_its_loop_is() -> None:
     assert value("worker_cpu_seconds_total") > 0
     assert value("worker_resident_memory_bytes") > 10_000_000
     assert abs(value("worker_heartbeat_timestamp_seconds") - time.time()) < 5
+
+
+async def test_what_cannot_be_looked_at_is_said_once_and_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when no file descriptor is left: the worker has to outlive it, and to be measured afterwards."""
+    monkeypatch.setattr(metrics, "SAMPLE_S", 0.001)
+    looks = iter([OSError(errno.EMFILE, "Too many open files")] * 3 + [None] + [ValueError("what")] * 2)
+    done = asyncio.Event()
+
+    def sample() -> None:
+        error = next(looks, done)
+        if error is done:
+            done.set()
+        elif isinstance(error, Exception):
+            raise error
+
+    with structlog.testing.capture_logs() as logs:
+        keeping = asyncio.create_task(WORKER.keep(sample))
+        await asyncio.wait_for(done.wait(), 5)
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+    assert [entry["event"] for entry in logs] == ["not measured"] * 2
