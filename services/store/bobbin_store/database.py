@@ -146,12 +146,9 @@ class Database:
         """
         while self._at_hand:
             connection, until = self._at_hand.pop()
-            if _is_closed(connection):
-                await self._pool.release(connection)
-            elif time.monotonic() > until:
-                connection.terminate()
-            else:
+            if time.monotonic() <= until and not _is_closed(connection):
                 return connection
+            await self._let_go(connection)
         self._waiting += 1
         began = time.monotonic()
         try:
@@ -171,9 +168,16 @@ class Database:
         now = time.monotonic()
         self._at_hand.append((connection, now + IDLE_CONNECTION_S))
         oldest, until = self._at_hand[0]
-        if now > until:
+        if now > until or _is_closed(oldest):
             del self._at_hand[0]
-            oldest.terminate()
+            await self._let_go(oldest)
+
+    async def _let_go(self, connection: Any) -> None:
+        """Have the pool make another in the place of a connection that is no good any more."""
+        if _is_closed(connection):
+            await self._pool.release(connection)
+        else:
+            connection.terminate()
 
     async def close(self) -> None:
         """Give the pool all its connections back, as soon as each is free."""
@@ -190,7 +194,8 @@ class Database:
 
     def sample(self) -> None:
         """Write down for the metrics how the pool stands."""
-        idle = self._pool.get_idle_size() + len(self._at_hand)
+        at_hand = sum(not _is_closed(connection) for connection, _ in self._at_hand)
+        idle = self._pool.get_idle_size() + at_hand
         metrics.POOL_LIMIT.set(self._pool.get_max_size())
         metrics.POOL_CONNECTIONS.set(self._pool.get_size())
         metrics.POOL_IN_USE.set(self._pool.get_size() - idle)

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from bobbin_store import (
     attachments,
@@ -262,6 +263,47 @@ async def test_a_connection_that_the_server_closed_is_replaced(two_owners: str) 
                     break
                 except Unavailable:  # the news of its end may be on its way
                     continue
+
+
+async def ended_by_the_server(dsn: str, pool: Database) -> None:
+    """Have the server hang up on the connections at hand, and wait until that is known."""
+    admin = await asyncpg.connect(dsn)
+    for connection, _ in pool._at_hand:
+        await admin.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+    await admin.close()
+    async with asyncio.timeout(5):
+        while not all(database._is_closed(connection) for connection, _ in pool._at_hand):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_done_stays_done_though_the_connection_that_lay_idle_for_longest_is_gone(
+    two_owners: str,
+) -> None:
+    """Whoever gives a connection back lets go of the oldest, too, if that is no good any more."""
+    async with opened(two_owners, store_pool_size=2, store_pool_wait_s=1) as pool:
+        async with pool.session("alice"), pool.session("bob"):
+            pass
+        async with pool.session("alice") as session:
+            await session.execute("UPDATE threads SET title = 'kept'")
+            await ended_by_the_server(two_owners, pool)
+            [(oldest, _)] = pool._at_hand
+            pool._at_hand[0] = (oldest, 0)
+        async with pool.session("alice") as session, pool.session("bob"):  # its place is free again
+            assert await session.fetchval("SELECT title FROM threads") == "kept"
+
+
+async def test_connections_that_the_server_closed_are_not_in_use(two_owners: str) -> None:
+    async with opened(two_owners, store_pool_size=2) as pool:
+        async with pool.session("alice"), pool.session("bob"):
+            pool.sample()
+            assert in_use() == 2
+        await ended_by_the_server(two_owners, pool)
+        pool.sample()
+        assert in_use() == 0
+
+
+def in_use() -> float | None:
+    return REGISTRY.get_sample_value("bobbin_store_pool_connections_in_use", {})
 
 
 def postgres_error(kind: type[asyncpg.PostgresError], constraint: str = "") -> asyncpg.PostgresError:
