@@ -28,7 +28,6 @@ from bobbin_gateway.gateway import Gateway
 from bobbin_gateway.http.chatkit import chatkit
 from bobbin_gateway.http.feeds import owner_events, thread_events
 from bobbin_gateway.http.files import ROUTES as FILES
-from bobbin_gateway.http.forwarded import trusting
 from bobbin_gateway.http.health import live, ready
 from bobbin_gateway.http.problems import problem_response
 from bobbin_gateway.http.turns import cancel_turn, turn_events
@@ -94,7 +93,6 @@ def create_app(settings: Settings) -> Litestar:
         lifespan=[lifespan],
         exception_handlers={Exception: problem_response},
         cors_config=_cors(settings),
-        middleware=[trusting(proxies)] if (proxies := names(settings.trusted_proxies)) else [],
         request_max_body_size=None,  # http.chatkit counts for itself
         openapi_config=None,
         logging_config=None,

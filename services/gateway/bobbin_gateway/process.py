@@ -8,7 +8,6 @@ import socket
 import sys
 from functools import partial
 from math import ceil
-from typing import cast
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
@@ -16,14 +15,15 @@ from granian.server import Server
 
 from bobbin_gateway.app import create_app, load_agent
 from bobbin_gateway.files.blobs import check_url
+from bobbin_gateway.http.forwarded import trusting
 from bobbin_gateway.metrics import REQUESTS
-from bobbin_gateway.settings import Settings
+from bobbin_gateway.settings import Settings, names
 from bobbin_gateway.tools.mcp.configuration import read_configuration
 from bobbin_gateway.turns.engine import STOPPING_S
 from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, refusal, shown_settings
+from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.metrics import Application
 from bobbin_telemetry.requests import NamedRequests
 from bobbin_telemetry.serving import FLUSH_S, check_traces, traced
 
@@ -68,8 +68,10 @@ def worker_app(settings: Settings) -> Application:
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     gc.set_threshold(*_COLLECTIONS)
     configure_logs(_NAME, settings.log_format, settings.log_level)
-    named = NamedRequests(cast("Application", create_app(settings)), access_log=settings.access_log)
+    named = NamedRequests(create_app(settings), access_log=settings.access_log)
     app = traced(named, _NAME, os.environ)
+    if proxies := names(settings.trusted_proxies):
+        app = trusting(app, proxies)
     # Each event of a stream passes by here: not for figures that nobody asks for.
     return REQUESTS.measured(app) if settings.gateway_metrics_port else app
 

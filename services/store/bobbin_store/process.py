@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import msgspec
 import structlog
@@ -34,9 +34,9 @@ from bobbin_store.errors import CannotStart
 from bobbin_store.metrics import REQUESTS
 from bobbin_store.migrate import migrate_when_ready
 from bobbin_store.settings import NAME, Settings
+from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.metrics import Application
 from bobbin_telemetry.requests import NamedRequests
 from bobbin_telemetry.serving import check_traces, traced
 
@@ -104,7 +104,7 @@ def worker_app(settings: Settings) -> Application:
     gc.set_threshold(*COLLECTIONS)
     configure_logs(NAME, settings.log_format, settings.log_level)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    named = NamedRequests(cast("Application", create_app(settings)), access_log=settings.access_log)
+    named = NamedRequests(create_app(settings), access_log=settings.access_log)
     app = traced(named, NAME, os.environ)
     # Each event of a stream passes by here: not for figures that nobody asks for.
     return REQUESTS.measured(app) if settings.store_metrics_port else app

@@ -11,19 +11,15 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Iterable
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import structlog
 
-log = structlog.stdlib.get_logger()
+from bobbin_telemetry.asgi import Application, Message, Receive, Scope, Send
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Any]]
-Send: TypeAlias = Callable[[Any], Awaitable[None]]
-Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+log = structlog.stdlib.get_logger()
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 

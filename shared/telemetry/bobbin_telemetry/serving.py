@@ -5,19 +5,15 @@ The environment decides, by OpenTelemetry's own variables: without an endpoint t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from bobbin_telemetry import tracing
+from bobbin_telemetry.asgi import Application, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from bobbin_telemetry.otlp import OpenTelemetry
-
-Message: TypeAlias = MutableMapping[str, Any]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-AsgiApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 FLUSH_S = 2.0
 """How long a process that stops tries to send its last spans."""
@@ -34,7 +30,7 @@ class WrongTracing(ValueError):
     """What the environment says about traces cannot be done; the text names the variable."""
 
 
-def traced(app: AsgiApp, service: str, environ: Mapping[str, str]) -> AsgiApp:
+def traced(app: Application, service: str, environ: Mapping[str, str]) -> Application:
     """The application, with spans if traces are wanted. To be called in the process that serves it."""
     if not wants_traces(environ):
         return app
@@ -95,11 +91,11 @@ def _is_ratio(text: str) -> bool:
 class _Traced:
     """An application whose requests are spans, and whose last spans are sent before it has stopped."""
 
-    def __init__(self, app: AsgiApp, opentelemetry: OpenTelemetry) -> None:
+    def __init__(self, app: Application, opentelemetry: OpenTelemetry) -> None:
         self._app = app
         self._opentelemetry = opentelemetry
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             tracing.untrace()  # what goes on in the background comes from here
             await self._app(scope, receive, self._flushing(send))
@@ -116,7 +112,7 @@ class _Traced:
 
         return flush_first
 
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         method: str = scope["method"]
         with tracing.served(headers, {"http.request.method": method, "url.scheme": scope["scheme"]}) as span:

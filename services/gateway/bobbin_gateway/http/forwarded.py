@@ -12,27 +12,26 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from litestar.types import ASGIApp, Middleware, Receive, Scope, Send
+from bobbin_telemetry.asgi import Application, Receive, Scope, Send
 
 
-def trusting(networks: Iterable[str]) -> Middleware:
-    """A middleware that takes proxies in these networks at their word."""
+def trusting(app: Application, networks: Iterable[str]) -> Application:
+    """The whole application, taking proxies in these networks at their word.
+
+    Around all of it: within, someone may have looked at the headers before, and remember them.
+    """
     proxies = [ip_network(network) for network in networks]
 
     @lru_cache(maxsize=1024)
     def is_trusted(host: str) -> bool:
         return _is_within(host, proxies)
 
-    def middleware(app: ASGIApp) -> ASGIApp:
-        async def served(scope: Scope, receive: Receive, send: Send) -> None:
-            client = scope["client"]
-            if scope["type"] == "http" and client is not None and is_trusted(client[0]):
-                _correct(scope)
-            await app(scope, receive, send)
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (client := scope["client"]) is not None and is_trusted(client[0]):
+            _correct(scope)
+        await app(scope, receive, send)
 
-        return served
-
-    return middleware
+    return served
 
 
 def _is_within(host: str, networks: list[IPv4Network | IPv6Network]) -> bool:

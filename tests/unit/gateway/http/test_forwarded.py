@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Litestar, Request, get
+from litestar.config.cors import CORSConfig
 
 from bobbin_gateway.http.files import base_url_of
 from bobbin_gateway.http.forwarded import trusting
@@ -23,10 +24,12 @@ async def where(request: Request[Any, Any, Any]) -> str:
     return f"{base_url_of(request)} {request.headers['host']}"
 
 
-async def reached(peer: str, trusted: list[str], headers: list[tuple[str, str]]) -> str:
+async def reached(
+    peer: str, trusted: list[str], headers: list[tuple[str, str]], *, cors: CORSConfig | None = None
+) -> str:
     """How a request that comes from this address is understood."""
-    app = Litestar([where], middleware=[trusting(trusted)], openapi_config=None)
-    transport = httpx.ASGITransport(app, client=(peer, 1234))  # pyright: ignore[reportArgumentType]
+    app = trusting(Litestar([where], cors_config=cors, openapi_config=None), trusted)
+    transport = httpx.ASGITransport(app, client=(peer, 1234))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway:8000") as http:
         return (await http.get("/", headers=headers)).text
 
@@ -42,6 +45,29 @@ async def reached(peer: str, trusted: list[str], headers: list[tuple[str, str]])
 )
 async def test_a_trusted_proxy_is_taken_at_its_word(peer: str, trusted: list[str]) -> None:
     assert await reached(peer, trusted, BOTH) == AS_FORWARDED
+
+
+async def test_a_page_of_another_origin_changes_nothing_about_that() -> None:
+    """Litestar looks at the headers for CORS before anything of ours, and remembers them."""
+    cors = CORSConfig(allow_origins=["https://page.example.org"], allow_credentials=True)
+    headers = [*BOTH, ("origin", "https://page.example.org")]
+    assert await reached("10.1.2.3", ["10.0.0.0/8"], headers, cors=cors) == AS_FORWARDED
+    assert await reached("11.1.2.3", ["10.0.0.0/8"], headers, cors=cors) == AS_SENT
+
+
+async def test_what_is_sent_passes_by() -> None:
+    """A stream comes with each of its events: no function of ours stands in between."""
+    given: list[Any] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        given.extend([receive, send])
+
+    async def receive() -> Any: ...
+    async def send(_message: Any) -> None: ...
+
+    scope = {"type": "http", "client": ("10.1.2.3", 1), "headers": [], "scheme": "http"}
+    await trusting(app, ["10.0.0.0/8"])(scope, receive, send)
+    assert given == [receive, send]
 
 
 @pytest.mark.parametrize(
