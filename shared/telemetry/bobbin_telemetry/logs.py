@@ -50,7 +50,7 @@ def configure_logs(service: str, log_format: LogFormat = "auto", log_level: LogL
     if not is_console(log_format):
         about.append(_Origin(service))
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plainly)]
         if is_console(log_format)
         else [
             structlog.processors.ExceptionRenderer(_exception),
@@ -107,7 +107,8 @@ def _add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> Eve
     return event
 
 
-# Local variables hold secrets and what users write.
+# Local variables hold secrets and what users write. By default they are shown as soon as `rich` is installed.
+_plainly = structlog.dev.plain_traceback
 _describe = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
 
 

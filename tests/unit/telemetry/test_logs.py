@@ -116,6 +116,21 @@ logging.warning("broken")
     assert "\x1b" not in text, "colours are for terminals"
 
 
+@pytest.mark.parametrize("logged", ["log.exception('failed')", "logging.exception('failed')"])
+def test_nor_does_a_person_get_local_variables(logged: str) -> None:
+    text = said(f"""
+configure_logs("bobbin-test", "console")
+def work(token):
+    raise ValueError("bad row")
+try:
+    work("hunter" + str(2))
+except ValueError:
+    {logged}
+""")
+    assert "ValueError: bad row" in text
+    assert "hunter2" not in text
+
+
 def test_a_start_says_its_settings_and_what_is_mistyped() -> None:
     first, second = lines("""
 configure_logs("bobbin-test", "json")
