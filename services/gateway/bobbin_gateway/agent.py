@@ -7,7 +7,7 @@ its own, each with one method: an agent has the ability if it has the method.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -197,13 +197,31 @@ class AgentError(Exception):
     Args:
         message: One or two sentences for the user.
         allow_retry: Whether the client offers to try again.
-        detail: For the log; never shown.
+        detail: For the turn's record and the log; never shown.
         kind: One of few words for the metrics, which count failed turns by it.
+        facts: For the log in place of a detail that may hold what users or models write.
     """
 
-    def __init__(self, message: str, *, allow_retry: bool, detail: str = "", kind: str = "agent") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        allow_retry: bool,
+        detail: str = "",
+        kind: str = "agent",
+        facts: Mapping[str, str | int] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.allow_retry = allow_retry
         self.detail = detail
         self.kind = kind
+        self.facts = facts
+
+    @property
+    def logged(self) -> Mapping[str, str | int]:
+        """What the log may hold of it."""
+        facts = self.facts
+        if facts is None:
+            facts = {"detail": self.detail} if self.detail else {}
+        return {"reason": self.kind, **facts}

@@ -29,7 +29,7 @@ async def title_by_model(agent: TitlingAgent, turn: Turn) -> str | None:
     try:
         title = await agent.title(turn)
     except AgentError as error:
-        log.warning("no title by model", turn_id=turn.id, detail=error.detail or error.message)
+        log.warning("no title by model", turn_id=turn.id, **error.logged)
         title = None
     return _first_words(title or "") or title_by_rule(turn.message)
 

@@ -39,7 +39,7 @@ def from_exception(error: Exception) -> AgentError | None:
 
 
 def _from_sdk(error: AgentsException) -> AgentError | None:
-    detail = f"{type(error).__name__}: {error}"
+    detail, facts = f"{type(error).__name__}: {error}", {"error": type(error).__name__}
     match error:
         case MaxTurnsExceeded():
             text = "The assistant needed too many steps and was stopped. Please try again."
@@ -51,19 +51,21 @@ def _from_sdk(error: AgentsException) -> AgentError | None:
             return failures.unreadable(detail)
         case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
             text = "The assistant was about to do something that is not allowed here."
-            return AgentError(text, allow_retry=False, detail=detail)
+            return AgentError(text, allow_retry=False, detail=detail, facts=facts)
         case _:
             return None
-    return AgentError(text, allow_retry=True, detail=detail)
+    return AgentError(text, allow_retry=True, detail=detail, facts=facts)
 
 
 def tripped(error: AgentsException) -> AgentError:
     """What the tripwire of an input or output guardrail means."""
-    detail = f"{type(error).__name__}: {error}"
+    detail, facts = f"{type(error).__name__}: {error}", {"error": type(error).__name__}
     if isinstance(error, InputGuardrailTripwireTriggered):
-        return AgentError("This message can't be answered here.", allow_retry=False, detail=detail)
+        return AgentError(
+            "This message can't be answered here.", allow_retry=False, detail=detail, facts=facts
+        )
     text = "The answer was withheld because it broke the rules of this chat."
-    return AgentError(text, allow_retry=True, detail=detail)
+    return AgentError(text, allow_retry=True, detail=detail, facts=facts)
 
 
 def needs_approval(names: list[str]) -> AgentError:

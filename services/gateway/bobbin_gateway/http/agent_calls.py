@@ -142,5 +142,5 @@ async def _in_good_time(wait_s: float) -> AsyncGenerator[None]:
         log.warning("agent took too long", after_s=wait_s)
         raise AgentError("This took too long and was stopped.", allow_retry=True) from error
     except AgentError as error:
-        log.warning("agent could not do it", detail=error.detail or error.message)
+        log.warning("agent could not do it", **error.logged)
         raise

@@ -76,7 +76,7 @@ def problem_response(request: HttpRequest, error: Exception) -> Response[bytes]:
         log.error(
             "request failed",
             route=route_of(request.scope),
-            reason=str(error),
+            reason=str(error) if expected else type(error).__name__,
             exc_info=None if expected else error,
         )
     headers = {"Cache-Control": "no-store"}

@@ -152,7 +152,7 @@ class BackgroundResponses:
                 opened = await opening
                 await opened.rest.aclose()
         except failures.TRANSPORT_ERRORS as error:
-            log.warning("response perhaps not stopped", reason=repr(error))
+            log.warning("response perhaps not stopped", **failures.from_exception(error).logged)
         else:
             first = first_event(opened.head)
             if first is not None and first.response_id:
@@ -162,9 +162,11 @@ class BackgroundResponses:
         try:
             await self._client.responses.with_raw_response.cancel(response_id, timeout=_STOP_TIMEOUT_S)
         except openai.BadRequestError as error:
-            log.debug("response not stopped: it has ended", response_id=response_id, reason=str(error))
+            logged = failures.from_exception(error).logged
+            log.debug("response not stopped: it has ended", response_id=response_id, **logged)
         except failures.TRANSPORT_ERRORS as error:
-            log.warning("response not stopped", response_id=response_id, reason=repr(error))
+            logged = failures.from_exception(error).logged
+            log.warning("response not stopped", response_id=response_id, **logged)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it while the turn ends without waiting for it."""

@@ -1,16 +1,18 @@
 """What can go wrong with a model service, and what the user and the log are told of it.
 
-The user reads one or two sentences of ours. The provider's words go to the log only: they may hold parts of
-keys, account names or prompts. A retry is offered where the same request may well succeed.
+The user reads one or two sentences of ours. The provider's words go into the turn's record only: they may
+hold parts of keys, account names, prompts, or what the model has written. The log gets numbers and codes. A
+retry is offered where the same request may well succeed.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any, Final, TypeAlias, cast
 
 import aiohttp
 import httpx2
@@ -19,8 +21,12 @@ from msgspec import Struct
 
 from bobbin_gateway.agent import AgentError
 
+LogFacts: TypeAlias = Mapping[str, str | int]
+_NO_FACTS: Final[LogFacts] = {}
 _MAX_DETAIL = 2000
-"""Characters of a provider's words that the log keeps."""
+"""Characters of a provider's words that are kept."""
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""What a machine-readable word of a provider's looks like."""
 
 
 class _Facts(Struct, frozen=True):
@@ -31,30 +37,44 @@ class _Facts(Struct, frozen=True):
     code: str
     """Machine-readable; the empty string when there is none."""
     message: str
+    request_id: str = ""
+
+    def logged(self) -> dict[str, str | int]:
+        """What the log may hold of it."""
+        words = {"code": self.code, "provider_request_id": self.request_id}
+        sane: dict[str, str | int] = {name: word for name, word in words.items() if _CODE.fullmatch(word)}
+        return sane if self.status is None else {"status": self.status, **sane}
 
 
 def from_exception(error: Exception) -> AgentError:
     """What a failed call of the openai package, or of the transport below it, means."""
     if isinstance(error, openai.APIStatusError):
-        facts = _facts(error.body, status=error.status_code)
+        facts = _facts(error.body, status=error.status_code, request_id=error.request_id or "")
         detail = (
             f"HTTP {error.status_code} ({error.request_id or 'no request id'}): {facts.message or error.body}"
         )
         known = _known(facts, detail, retry_after_s(error.response.headers))
         return known or _lasting(
-            f"The model service could not use the request. {_TELL}", detail, kind="model_bad_request"
+            f"The model service could not use the request. {_TELL}",
+            detail,
+            kind="model_bad_request",
+            facts=facts.logged(),
         )
     causes = list(_causes(error))
     detail = " < ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
+    facts = {"cause": " < ".join(map(_cause, causes))}
     if any(map(_is_unreachable, causes)):
-        return _unreachable(detail)
+        return _unreachable(detail, facts)
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException | TimeoutError):
         return _passing(
-            "The model service did not answer in time. Please try again.", detail, kind="model_timeout"
+            "The model service did not answer in time. Please try again.",
+            detail,
+            kind="model_timeout",
+            facts=facts,
         )
     if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError | aiohttp.ClientPayloadError):
-        return broken_off(detail)
-    return _unreachable(detail)
+        return broken_off(detail, facts)
+    return _unreachable(detail, facts)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -62,6 +82,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _cause(error: BaseException) -> str:
+    """An exception for the log: by its type, with the words of the operating system, nobody else's."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__
 
 
 def _is_unreachable(cause: BaseException) -> bool:
@@ -85,18 +110,28 @@ def from_stream(error: object) -> AgentError:
     detail = f"error in the stream: {error!r}"
     known = _known(facts, detail)
     return known or _passing(
-        "The model stopped with an error. Please try again.", detail, kind="model_stream_error"
+        "The model stopped with an error. Please try again.",
+        detail,
+        kind="model_stream_error",
+        facts=facts.logged(),
     )
 
 
-def _unreachable(detail: str) -> AgentError:
+def _unreachable(detail: str, facts: LogFacts) -> AgentError:
     return _passing(
-        "The model service can't be reached. Please try again in a moment.", detail, kind="model_unreachable"
+        "The model service can't be reached. Please try again in a moment.",
+        detail,
+        kind="model_unreachable",
+        facts=facts,
     )
 
 
-def broken_off(detail: str = "the stream ended before the answer did") -> AgentError:
-    return _passing("The model's answer broke off. Please try again.", detail, kind="model_broken_off")
+def broken_off(
+    detail: str = "the stream ended before the answer did", facts: LogFacts = _NO_FACTS
+) -> AgentError:
+    return _passing(
+        "The model's answer broke off. Please try again.", detail, kind="model_broken_off", facts=facts
+    )
 
 
 def unreadable(detail: str) -> AgentError:
@@ -226,7 +261,11 @@ def _known(facts: _Facts, detail: str, wait_s: float | None = None) -> AgentErro
         if meaning.covers(facts):
             message = meaning.message.format(wait=_in(wait_s))
             return AgentError(
-                message, allow_retry=meaning.allow_retry, detail=detail[:_MAX_DETAIL], kind=meaning.kind
+                message,
+                allow_retry=meaning.allow_retry,
+                detail=detail[:_MAX_DETAIL],
+                kind=meaning.kind,
+                facts=facts.logged(),
             )
     return None
 
@@ -239,10 +278,10 @@ def _in(wait_s: float | None) -> str:
     return f"in {math.ceil(wait_s / 60)} minutes"
 
 
-def _facts(error: object, *, status: int | None) -> _Facts:
+def _facts(error: object, *, status: int | None, request_id: str = "") -> _Facts:
     """Read an error object: a plain text, or fields at the top, or again below ``error``."""
     if not isinstance(error, dict):
-        return _Facts(status=status, code="", message=str(error or ""))
+        return _Facts(status=status, code="", message=str(error or ""), request_id=request_id)
     fields = cast("dict[str, Any]", error)
     inner = fields.get("error")
     if isinstance(inner, dict):
@@ -255,6 +294,7 @@ def _facts(error: object, *, status: int | None) -> _Facts:
         status=status or next((number for number in numbers if number in _FAILING), None),
         code=code if isinstance(code, str) and not code.isdigit() else str(kind or ""),
         message=str(fields.get("message") or ""),
+        request_id=request_id,
     )
 
 
@@ -262,11 +302,11 @@ def _number(value: object) -> int:
     return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
 
 
-def _passing(message: str, detail: str, *, kind: str) -> AgentError:
+def _passing(message: str, detail: str, *, kind: str, facts: LogFacts = _NO_FACTS) -> AgentError:
     """A failure that may be gone at the next try."""
-    return AgentError(message, allow_retry=True, detail=detail[:_MAX_DETAIL], kind=kind)
+    return AgentError(message, allow_retry=True, detail=detail[:_MAX_DETAIL], kind=kind, facts=facts)
 
 
-def _lasting(message: str, detail: str, *, kind: str) -> AgentError:
+def _lasting(message: str, detail: str, *, kind: str, facts: LogFacts = _NO_FACTS) -> AgentError:
     """A failure that the same request meets again."""
-    return AgentError(message, allow_retry=False, detail=detail[:_MAX_DETAIL], kind=kind)
+    return AgentError(message, allow_retry=False, detail=detail[:_MAX_DETAIL], kind=kind, facts=facts)

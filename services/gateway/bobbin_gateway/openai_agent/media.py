@@ -40,7 +40,7 @@ async def loaded(entries: Sequence[Entry], files: Files | None) -> dict[str, byt
         try:
             data = await files.read(attachment.id)
         except AgentError as error:
-            log.warning("attachment not read", attachment_id=attachment.id, reason=error.detail or str(error))
+            log.warning("attachment not read", attachment_id=attachment.id, **error.logged)
             continue
         room -= len(data)
         if room < 0:

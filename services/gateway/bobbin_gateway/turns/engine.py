@@ -309,9 +309,10 @@ def _span(turn: Turn, *, taken_over: bool) -> tracing.Span:
 def _tell_ending(running: RunningTurn, ending: Outcome) -> None:
     turn, span = running.turn, running.span
     span.set({"bobbin.turn.state": ending.state, "bobbin.turn.events": len(running.log.frames)})
+    logged = {"reason": ending.reason, **ending.logged}
     if ending.unexpected is not None:
-        log.error("turn failed", turn_id=turn.id, detail=ending.detail, exc_info=ending.unexpected)
+        log.error("turn failed", turn_id=turn.id, **logged, exc_info=ending.unexpected)
         span.fail(type(ending.unexpected).__name__)
     elif ending.state == "failed":
-        log.warning("turn failed", turn_id=turn.id, detail=ending.detail)
+        log.warning("turn failed", turn_id=turn.id, **logged)
         span.fail("failed")

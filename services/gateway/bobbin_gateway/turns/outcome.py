@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from bobbin_gateway.agent import AgentError
@@ -17,9 +19,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     error: ErrorEvent | None = None
     """What the client is told."""
     detail: str | None = None
-    """What the log and the turn's record hold; never shown to the user."""
+    """What the turn's record holds; never shown to the user, nor logged: anyone may have written it."""
     reason: str = ""
-    """One of few words for it in the metrics; empty if it is no failure."""
+    """One of few words for it in the metrics and the log; empty if it is no failure."""
+    logged: Mapping[str, str | int] = {}
+    """What else the log may hold of it."""
     unexpected: BaseException | None = None
     """A bug, ours or the agent's: logged with its traceback."""
 
@@ -83,10 +87,17 @@ def outcome_of(error: BaseException) -> Outcome:
         return TOO_LARGE
     if isinstance(error, AgentError):
         event = ErrorEvent(message=error.message, allow_retry=error.allow_retry)
-        return Outcome(state="failed", error=event, detail=error.detail or error.message, reason=error.kind)
+        return Outcome(
+            state="failed",
+            error=event,
+            detail=error.detail or error.message,
+            reason=error.kind,
+            logged=error.logged,
+        )
     event = ErrorEvent(code="stream.error", allow_retry=True)
     detail = f"{type(error).__name__}: {error}"
-    return Outcome(state="failed", error=event, detail=detail, reason="bug", unexpected=error)
+    logged = {"error": type(error).__name__}
+    return Outcome(state="failed", error=event, detail=detail, reason="bug", logged=logged, unexpected=error)
 
 
 class Draining(Exception):

@@ -55,14 +55,31 @@ def test_a_refused_request(status: int, body: object, words: str, allow_retry: b
     assert str(status) in failure.detail
 
 
-def test_the_provider_s_words_go_to_the_log_and_never_to_the_user() -> None:
-    failure = failures.from_exception(status_error(401, {"message": SECRET}, **{"x-request-id": "req_7"}))
+def test_the_provider_s_words_go_into_the_record_and_neither_to_the_user_nor_to_the_log() -> None:
+    body = {"message": SECRET, "code": "tool_use_failed", "failed_generation": SECRET}
+    failure = failures.from_exception(status_error(400, body, **{"x-request-id": "req_7"}))
     assert SECRET not in failure.message
     assert SECRET in failure.detail
     assert "req_7" in failure.detail
+    assert failure.logged == {
+        "reason": "model_bad_request",
+        "status": 400,
+        "code": "tool_use_failed",
+        "provider_request_id": "req_7",
+    }
+    in_stream = failures.from_stream({"error": {"message": SECRET, "code": SECRET, "status_code": 500}})
+    assert in_stream.logged == {"reason": "model_server_error", "status": 500}
+    assert failures.unreadable(SECRET).logged == {"reason": "model_unreadable"}
+    assert SECRET not in str(failures.from_exception(aiohttp.ClientPayloadError(SECRET)).logged)
 
 
-def test_the_log_is_not_flooded() -> None:
+def test_what_the_operating_system_says_is_logged() -> None:
+    failure = failures.from_exception(aiohttp.ClientOSError(111, "Connection refused"))
+    assert failure.logged["reason"] == "model_unreachable"
+    assert "Connection refused" in str(failure.logged["cause"])
+
+
+def test_the_record_is_not_flooded() -> None:
     assert len(failures.from_exception(status_error(500, {"message": "x" * 10**6})).detail) < 10_000
 
 

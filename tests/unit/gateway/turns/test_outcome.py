@@ -14,13 +14,21 @@ def refused(status: int, code: ProblemCode) -> StoreRefused:
     return StoreRefused(Problem(title="No", status=status, code=code, detail="Because.", message="Because."))
 
 
-def test_an_agents_own_words_reach_the_user_and_its_detail_the_log() -> None:
+def test_an_agents_own_words_reach_the_user_and_its_detail_the_record_and_the_log() -> None:
     outcome = outcome_of(AgentError("Come back later.", allow_retry=True, detail="quota of key 7"))
     assert outcome.state == "failed"
     assert outcome.error is not None
     assert (outcome.error.message, outcome.error.allow_retry) == ("Come back later.", True)
     assert outcome.detail == "quota of key 7"
+    assert outcome.logged == {"reason": "agent", "detail": "quota of key 7"}
     assert outcome.unexpected is None
+
+
+def test_an_agent_may_have_other_words_for_the_log() -> None:
+    error = AgentError("No.", allow_retry=True, detail="the user said: my PIN is 7", facts={"status": 400})
+    outcome = outcome_of(error)
+    assert outcome.detail == "the user said: my PIN is 7"
+    assert outcome.logged == {"reason": "agent", "status": 400}
 
 
 def test_a_bug_is_shown_in_the_clients_own_words_only() -> None:
@@ -29,6 +37,7 @@ def test_a_bug_is_shown_in_the_clients_own_words_only() -> None:
     assert outcome.error is not None
     assert (outcome.error.code, outcome.error.message) == ("stream.error", None)
     assert outcome.unexpected is bug
+    assert outcome.logged == {"error": "KeyError"}, "its text may hold what a user wrote"
 
 
 @pytest.mark.parametrize(
