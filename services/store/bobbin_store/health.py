@@ -12,14 +12,21 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn
 
+import structlog
+
 from bobbin_store import metrics
 from bobbin_store.database import FAILURES, Connection, connect
 from bobbin_store.errors import CannotStart, Unavailable
 from bobbin_store.migrate import all_migrations
 
+log = structlog.stdlib.get_logger()
+
 LOOK_EVERY_S: Final = 1.0
 PATIENCE_S: Final = 2.0
 """How long a look may take. The sum of both is how late the end of a database is known."""
+
+NOT_READY: Final = "The database does not answer, or has not the schema that this store needs"
+"""All that is told to whoever asks: they need no token."""
 
 # How many migrations have run.
 VERSION = "SELECT count(*) FROM bobbin.migrations"
@@ -34,7 +41,7 @@ class Health:
         self._connection: Connection | None = None
         self._looked = asyncio.Event()
         self.problem: str | None = "nobody has looked yet"
-        """Why the store cannot serve; None if it can."""
+        """Why the store cannot serve; None if it can. For the log: the driver's words are no one else's."""
 
     async def check(self) -> None:
         """Return if the store can serve, as last seen.
@@ -44,15 +51,22 @@ class Health:
         """
         await self._looked.wait()
         if self.problem is not None:
-            raise Unavailable(self.problem)
+            raise Unavailable(NOT_READY)
 
     async def run(self) -> NoReturn:
         """Look every second; for ever."""
         while True:
-            self.problem = await self._look()
-            metrics.READY.set(self.problem is None)
-            self._looked.set()
+            self._note(await self._look())
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _note(self, problem: str | None) -> None:
+        if problem is not None and problem != self.problem:
+            log.warning("not ready", reason=problem)
+        elif problem is None and self.problem is not None and self._looked.is_set():
+            log.info("ready again")
+        self.problem = problem
+        metrics.READY.set(problem is None)
+        self._looked.set()
 
     async def _look(self) -> str | None:
         try:
@@ -62,7 +76,7 @@ class Health:
                 version: int = await self._connection.fetchval(VERSION)
         except (Unavailable, CannotStart, *FAILURES) as error:
             self.close()
-            return f"The database does not answer: {error or type(error).__name__}"
+            return f"The database does not answer: {str(error) or type(error).__name__}"
         metrics.SCHEMA_VERSION.set(version)
         if version < self._needed:
             return f"The database's schema is number {version}, this store needs {self._needed}"

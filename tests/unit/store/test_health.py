@@ -6,10 +6,11 @@ import asyncio
 
 import asyncpg
 import pytest
+import structlog
 
 from bobbin_store import health
 from bobbin_store.errors import Unavailable
-from bobbin_store.health import watching
+from bobbin_store.health import Health, watching
 from bobbin_store.migrate import all_migrations
 from tests.unit.store.conftest import Store, running_app
 
@@ -45,8 +46,42 @@ async def test_a_schema_that_lacks_migrations_is_not_ready_and_one_of_a_newer_st
 
 async def test_an_empty_database_is_not_ready(empty_database_url: str) -> None:
     async with watching(empty_database_url) as state:
-        with pytest.raises(Unavailable, match=r"does not answer.*migrations"):
+        with pytest.raises(Unavailable) as raised:
             await state.check()
+        assert "migrations" in (state.problem or "")
+        assert "migrations" not in str(raised.value), "anyone may ask"
+
+
+async def test_that_it_cannot_serve_is_logged_once_and_so_is_that_it_can_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "LOOK_EVERY_S", 0.001)
+    looks = iter([None, "gone", "gone", "gone", None, None])
+    state, done = Health("postgresql://nobody"), asyncio.Event()
+
+    async def look() -> str | None:
+        if (problem := next(looks, "")) == "":
+            done.set()
+            await asyncio.sleep(60)
+        return problem
+
+    monkeypatch.setattr(state, "_look", look)
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(state.run())
+        await asyncio.wait_for(done.wait(), 5)
+        running.cancel()
+        await asyncio.wait([running])
+    assert [entry["event"] for entry in logs] == ["not ready", "ready again"]
+
+
+async def test_a_database_that_is_silent_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout has no text of its own."""
+
+    async def hang(_dsn: str, _timeout_s: float) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(health, "connect", hang)
+    assert await Health("postgresql://nobody")._look() == "The database does not answer: TimeoutError"
 
 
 async def test_a_lost_connection_is_replaced(database_url: str) -> None:
