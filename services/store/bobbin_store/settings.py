@@ -97,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             mistakes.append("DATABASE_PASSWORD is set, and DATABASE_URL has a password too")
         if self.store_pool_size < self.store_workers:
             mistakes.append("STORE_POOL_SIZE is smaller than STORE_WORKERS: each needs a connection")
+        if self.store_metrics_port == self.store_port:
+            mistakes.append("STORE_METRICS_PORT is the same as STORE_PORT: metrics need their own")
         if mistakes:
             raise ValueError("\n".join(mistakes))
 

@@ -51,3 +51,10 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
     for bad in ("proxy.example.org", "10.0.0.1/8", "*"):
         with pytest.raises(BrokenSettings, match="TRUSTED_PROXIES"):
             read_settings(Settings, TOKEN | {"TRUSTED_PROXIES": f"192.0.2.7, {bad}"})
+
+
+def test_metrics_have_a_port_of_their_own() -> None:
+    ports = TOKEN | {"GATEWAY_PORT": "8000"}
+    assert read_settings(Settings, ports | {"GATEWAY_METRICS_PORT": "9464"})
+    with pytest.raises(BrokenSettings, match="GATEWAY_METRICS_PORT is the same"):
+        read_settings(Settings, ports | {"GATEWAY_METRICS_PORT": "8000"})

@@ -69,3 +69,10 @@ def test_workers_share_the_connections_out() -> None:
     assert settings.worker_pool_size == 3
     with pytest.raises(BrokenSettings, match="STORE_POOL_SIZE is smaller"):
         read_settings(Settings, {"STORE_TOKEN": TOKEN, "STORE_WORKERS": "3", "STORE_POOL_SIZE": "2"})
+
+
+def test_metrics_have_a_port_of_their_own() -> None:
+    ports = {"STORE_TOKEN": TOKEN, "STORE_PORT": "8001"}
+    assert read_settings(Settings, ports | {"STORE_METRICS_PORT": "9464"})
+    with pytest.raises(BrokenSettings, match="STORE_METRICS_PORT is the same"):
+        read_settings(Settings, ports | {"STORE_METRICS_PORT": "8001"})
