@@ -150,13 +150,16 @@ def _shown(field: FieldInfo, value: Any) -> Any:
 
 
 _LONGEST_SHOWN = 200
-_CREDENTIALS = re.compile(r"://([^:/?#@\s]*):\S*@")
+_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:/?#@\s]*):\S*@")
+_CREDENTIALS = re.compile(r"(?<!postgres)(?<!postgresql)://(?:[^:/?#@\s]*:\S*|[^/?#\s]*)@")
+"""Elsewhere a token may stand where the name does."""
 _QUERY = re.compile(r"(://[^?\s]*\?)[^\s,]+")
 
 
 def _without_password(text: str) -> str:
-    """Hide what may be secret in a URL: the password, and the values that follow its path."""
-    return _QUERY.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(rf"://\1:{HIDDEN}@", text))
+    """Hide what may be secret in a URL: the credentials (of a database the password), and the query."""
+    text = _CREDENTIALS.sub(f"://{HIDDEN}@", _PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+    return _QUERY.sub(rf"\1{HIDDEN}", text)
 
 
 def _secrecy(kind: Any) -> Any:

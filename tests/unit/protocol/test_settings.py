@@ -134,8 +134,24 @@ def test_settings_are_shown_without_secrets() -> None:
     assert shown["PORT"] == 8000
     assert shown["API_TOKEN"] == "***"
     assert shown["DATABASE"] == "postgresql://bobbin:***@db.example/x?***"
-    assert shown["OTHER_URL"] == "https://me:***@example.org/keys?***"
+    assert shown["OTHER_URL"] == "https://***@example.org/keys?***"
     assert list(shown_settings(settings, defaults=False)) == ["API_TOKEN", "DATABASE", "OTHER_URL"]
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("https://token@example.org/keys", "https://***@example.org/keys"),
+        ("https://me:p@ss/word@example.org/keys", "https://***@example.org/keys"),
+        ("https://token:@example.org/keys", "https://***@example.org/keys"),
+        ("https://example.org/keys/@me", "https://example.org/keys/@me"),
+        ("https://example.org:8443/keys", "https://example.org:8443/keys"),
+        ("postgresql://bobbin@db.example/x", "postgresql://bobbin@db.example/x"),
+        ("postgres://bobbin:secret@db.example/x", "postgres://bobbin:***@db.example/x"),
+    ],
+)
+def test_urls_are_shown_without_what_gives_access(url: str, seen: str) -> None:
+    assert shown_settings(Example(api_token="12345678", other_url=url))["OTHER_URL"] == seen
 
 
 def test_a_secret_that_is_not_set_is_seen_to_be_empty() -> None:
