@@ -278,6 +278,16 @@ def _as_is(document: bytes) -> bytes:
 
 DatabaseError: TypeAlias = asyncpg.PostgresError
 
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""After these nobody knows whether what was being committed is."""
+
 FAILURES = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

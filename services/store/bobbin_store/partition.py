@@ -18,7 +18,7 @@ import sys
 import structlog
 
 from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
-from bobbin_store.database import Connection, DatabaseError, connect
+from bobbin_store.database import CONNECTION_LOST, Connection, DatabaseError, connect
 from bobbin_store.errors import CannotStart, Unavailable
 from bobbin_store.migrate import LOCK, LOCK_KEY, NAME_LIKE_PARENTS, all_migrations, applied, run_each
 from bobbin_store.settings import NAME, Settings
@@ -174,6 +174,11 @@ async def partition(connection: Connection, count: int, known: int) -> None:
         for statements in (SET_ASIDE, CREATE, MOVE, COMPLETE, NAME_LIKE_PARENTS, SECURE, DROP):
             arguments = [count] if statements is CREATE else []
             await run_each(connection, statements, *arguments)
+
+
+async def analyze(connection: Connection) -> None:
+    """Have PostgreSQL learn what is in the tables; take the time it takes."""
+    await connection.execute("SET statement_timeout = 0")
     await run_each(connection, ANALYZE)
 
 
@@ -181,18 +186,31 @@ async def partition_database(dsn: str, count: int) -> None:
     """Log in and split.
 
     Raises:
-        CannotStart: It cannot be done; the text says why. Nothing has changed then.
+        CannotStart: It cannot be done; the text says why, and whether anything has changed.
     """
     try:
         connection = await connect(dsn, timeout_s=CONNECT_TIMEOUT_S)
     except Unavailable as error:
         raise CannotStart(f"the database does not answer: {error}") from error
     try:
-        await partition(connection, count, len(all_migrations()))
-    except DatabaseError as error:
-        raise CannotStart(f"nothing was changed: {error}") from error
+        await _partition_and_analyze(connection, count)
     finally:
         await connection.close()
+
+
+async def _partition_and_analyze(connection: Connection, count: int) -> None:
+    try:
+        await partition(connection, count, len(all_migrations()))
+    except CONNECTION_LOST as error:
+        raise CannotStart(
+            f"the connection was lost; the tables are as they were, or split already: {error}"
+        ) from error
+    except DatabaseError as error:
+        raise CannotStart(f"nothing was changed: {error}") from error
+    try:
+        await analyze(connection)
+    except (DatabaseError, *CONNECTION_LOST) as error:
+        raise CannotStart(f"split, but not analysed (run ANALYZE in the database): {error}") from error
 
 
 def main() -> None:

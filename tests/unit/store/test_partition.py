@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+import bobbin_store.partition
 from bobbin_store import items, threads
 from bobbin_store.database import OWNER, PLANNING
 from bobbin_store.errors import CannotStart
@@ -288,6 +290,37 @@ async def test_what_cannot_be_done_changes_nothing(plain: Any, empty_database_ur
         await partition_database(empty_database_url, 4)
     assert await described(plain) == schema
     assert await parts(plain, "turns") == []
+
+
+async def test_what_is_split_and_not_analysed_is_said_to_be(
+    plain: Any, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bobbin_store.partition, "ANALYZE", "SELECT 'ANALYZE bobbin.nothing' AS statement")
+    with pytest.raises(CannotStart, match=r"^split, but not analysed .*bobbin\.nothing"):
+        await partition_database(empty_database_url, 4)
+    assert await parts(plain, "turns") == [f"turns_p{n}" for n in range(4)]
+
+
+async def test_to_analyse_takes_the_time_it_takes(
+    plain: Any, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await plain.fetchval("SELECT current_database()")
+    await plain.execute(f"ALTER DATABASE {database} SET statement_timeout = '1s'")
+    monkeypatch.setattr(bobbin_store.partition, "ANALYZE", "SELECT 'SELECT pg_sleep(1.2)' AS statement")
+    await partition_database(empty_database_url, 4)
+
+
+async def test_a_connection_that_is_lost_may_have_split_them(plain: Any, empty_database_url: str) -> None:
+    async with plain.transaction():
+        await plain.execute("LOCK TABLE bobbin.turns")
+        splitting = asyncio.create_task(partition_database(empty_database_url, 4))
+        waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
+        async with asyncio.timeout(10):
+            while (pid := await plain.fetchval(waiting)) is None:  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.01)
+        await plain.execute("SELECT pg_terminate_backend($1)", pid)
+        with pytest.raises(CannotStart, match="as they were, or split already"):
+            await splitting
 
 
 @pytest.mark.parametrize(
