@@ -289,9 +289,7 @@ class Settings(Struct, frozen=True, kw_only=True):
                 "Set MODEL_API=responses, or leave BACKGROUND out"
             )
         if self.gateway_metrics_port == self.gateway_port:
-            mistakes.append(
-                "GATEWAY_METRICS_PORT is the same as GATEWAY_PORT: metrics need their own"
-            )
+            mistakes.append("GATEWAY_METRICS_PORT is the same as GATEWAY_PORT: metrics need their own")
         mistakes += _bad_networks(names(self.trusted_proxies))
         for name, kind in (("MODEL_OPTIONS", dict[str, Any]), ("MODEL_TOOLS", list[dict[str, Any]])):
             try:

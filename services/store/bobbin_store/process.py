@@ -17,6 +17,7 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from math import ceil
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import NoReturn
@@ -38,7 +39,7 @@ from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
 from bobbin_telemetry.requests import NamedRequests
-from bobbin_telemetry.serving import check_traces, traced
+from bobbin_telemetry.serving import FLUSH_S, check_traces, traced
 
 log = structlog.stdlib.get_logger()
 
@@ -92,7 +93,7 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels.warning,
         log_dictconfig=GRANIAN_LOGS,
         respawn_failed_workers=True,
-        workers_kill_timeout=settings.store_stop_timeout_s,
+        workers_kill_timeout=settings.store_stop_timeout_s + ceil(FLUSH_S),
     )
     server.on_startup(lambda: log.info("listening", host=settings.store_host, port=settings.store_port))
     server.serve(target_loader=partial(worker_app, settings), wrap_loader=False)
