@@ -13,6 +13,7 @@ import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import Metric
@@ -52,19 +53,25 @@ class _Workers(Collector):
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._files = MultiProcessCollector(None, folder)
+        self._marking = Lock()
         mark_process_dead(os.getpid(), folder)  # the parent loads the metrics, and measures nothing
 
     def collect(self) -> Iterable[Metric]:
-        for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
-            if not _is_alive(pid):
-                mark_process_dead(pid, self._folder)
+        with self._marking:  # each scrape has a thread of its own, and a file can be removed once
+            self._forget_dead()
         metrics: Iterable[Metric] = self._files.collect()
         return metrics
 
+    def _forget_dead(self) -> None:
+        for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
+            if not _is_alive(pid):
+                mark_process_dead(pid, self._folder)
+
 
 def _is_alive(pid: int) -> bool:
+    """Whether this worker runs. A process of another user's has been given its number since."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
