@@ -29,8 +29,46 @@ def test_what_is_measured_inside_is_kept_there_and_gone_afterwards() -> None:
     inside, after = run.stdout.splitlines()
     folder, mode, files = inside.rsplit(" ", 2)
     assert Path(folder).name.startswith("bobbin-metrics-")
-    assert (mode, files) == (str(0o700), "1")
+    assert (mode, files) == (str(0o700), "2"), "what is measured, and the lock"
     assert after == "False False"
+
+
+SERVICE = """
+import os, sys, time
+from bobbin_telemetry.metrics_folder import VARIABLE, metrics_folder
+with metrics_folder(port="9464"):
+    print(os.environ[VARIABLE], flush=True)
+    if os.fork() == 0:  # a worker
+        sys.stdin.readline()
+        os._exit(0)
+    time.sleep(60)
+"""
+
+
+def test_the_folder_of_a_service_that_was_killed_goes_with_the_next_start() -> None:
+    """As soon as its last worker has ended, whatever number the process has that starts."""
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert service.stdin is not None
+    assert service.stdout is not None
+    folder = Path(service.stdout.readline().strip())
+    try:
+        start_another()
+        assert folder.exists(), "it runs"
+        service.kill()
+        service.wait()
+        start_another()
+        assert folder.exists(), "its worker runs"
+    finally:
+        service.kill()
+        service.communicate("\n")  # until the worker has closed its end
+    start_another()
+    assert not folder.exists()
+
+
+def start_another() -> None:
+    subprocess.run([sys.executable, "-c", INSIDE], capture_output=True, check=True)
 
 
 @pytest.mark.parametrize("port", ["", " ", "0"])
