@@ -101,7 +101,6 @@ ELSEWHERE = {
     "bobbin_store/http/turns.py": ROUTES,
     "bobbin_store/http/watch.py": ROUTES,
     "bobbin_telemetry/asgi.py": "types only",
-    "bobbin_telemetry/exposition.py": "tests/integration/test_metrics.py",
     "bobbin_telemetry/otlp.py": "tests/integration/gateway/test_traces.py",
     "tasks/agent.py": "wiring: tests/integration/test_tasks.py",
     "tasks/settings.py": "wiring: tests/integration/test_tasks.py",

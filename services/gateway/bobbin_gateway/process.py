@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import socket
 import sys
 from functools import partial
 from math import ceil
@@ -24,16 +22,16 @@ from bobbin_protocol.settings import BrokenSettings, mistyped, read_settings, re
 from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.requests import NamedRequests
-from bobbin_telemetry.serving import FLUSH_S, check_traces, traced
+from bobbin_telemetry.ports import check_port
+from bobbin_telemetry.serving import FLUSH_S, check_traces, unset_empty
+from bobbin_telemetry.worker import begin_worker, observed
 
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM; reasons not to start are a line each on stderr, and exit code 1."""
+    unset_empty(os.environ)
     try:
-        settings = read_settings(
-            Settings, os.environ, [_check_agent, _check_mcp, _check_files, _check_traces, _check_ports]
-        )
+        settings = read_settings(Settings, os.environ, _CHECKS)
     except BrokenSettings as error:
         sys.exit(refusal(_NAME, error))
     configure_logs(_NAME, settings.log_format, settings.log_level)
@@ -65,20 +63,23 @@ def _serve(settings: Settings) -> None:
 
 def worker_app(settings: Settings) -> Application:
     """The application of one worker process; granian calls it there."""
-    gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
-    gc.set_threshold(*_COLLECTIONS)
-    configure_logs(_NAME, settings.log_format, settings.log_level)
-    named = NamedRequests(create_app(settings), access_log=settings.access_log)
-    app = traced(named, _NAME, os.environ)
-    if proxies := names(settings.trusted_proxies):
-        app = trusting(app, proxies)
-    # Each event of a stream passes by here: not for figures that nobody asks for.
-    return REQUESTS.measured(app) if settings.gateway_metrics_port else app
+    begin_worker(_NAME, settings.log_format, settings.log_level)
+    app = observed(
+        create_app(settings),
+        _NAME,
+        access_log=settings.access_log,
+        requests=REQUESTS if settings.gateway_metrics_port else None,
+    )
+    return trusting(app, proxies) if (proxies := names(settings.trusted_proxies)) else app
+
+
+def _export_key(settings: Settings) -> None:
+    """Put the key, which may come from a file, where an agent of one's own looks for it."""
+    if settings.openai_api_key:
+        os.environ["OPENAI_API_KEY"] = settings.openai_api_key
 
 
 def _check_agent(settings: Settings) -> None:
-    if settings.openai_api_key:  # which may come from a file; where an agent of one's own looks for it
-        os.environ["OPENAI_API_KEY"] = settings.openai_api_key
     if settings.gateway_agent:
         load_agent(settings.gateway_agent)
 
@@ -96,28 +97,13 @@ def _check_traces(_settings: Settings) -> None:
 
 
 def _check_ports(settings: Settings) -> None:
-    _check_port(settings.gateway_host, settings.gateway_port, "GATEWAY_PORT")
+    check_port(settings.gateway_host, settings.gateway_port, "GATEWAY_HOST, GATEWAY_PORT")
     if settings.gateway_metrics_port:
-        _check_port(settings.gateway_host, settings.gateway_metrics_port, "GATEWAY_METRICS_PORT")
+        check_port(settings.gateway_host, settings.gateway_metrics_port, "GATEWAY_HOST, GATEWAY_METRICS_PORT")
 
 
-def _check_port(host: str, port: int, setting: str) -> None:
-    """Refuse an address in use, or none of ours: granian would share it with its present owner."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ValueError(
-                f"cannot listen on {host}:{port} (GATEWAY_HOST, {setting}): {error.strerror}"
-            ) from error
-
-
-_CHECKS = (_check_agent, _check_mcp, _check_files, _check_traces, _check_ports)
+_CHECKS = (_export_key, _check_agent, _check_mcp, _check_files, _check_traces, _check_ports)
+"""In this order: an agent may look for the key when it is loaded."""
 _NAME = "bobbin-gateway"
-_COLLECTIONS = 10_000, 20, 20
-"""After how many new objects, and how many such collections, the next generation is searched for garbage.
-Nearly all dies by its reference count: searching every 700 objects, as by default, costs 3 % of all CPU."""
 _MOST_STREAMS = 65_536
 """Requests at once in one worker; granian counts an open stream as one."""

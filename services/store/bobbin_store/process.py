@@ -7,20 +7,16 @@ stop.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
-import socket
 import sys
 import threading
-import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import ceil
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 import structlog
@@ -38,19 +34,13 @@ from bobbin_store.settings import NAME, Settings
 from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.exposition import exposition
 from bobbin_telemetry.logs import GRANIAN_LOGS, configure_logs, is_console, log_start
-from bobbin_telemetry.requests import NamedRequests
-from bobbin_telemetry.serving import FLUSH_S, check_traces, traced
+from bobbin_telemetry.ports import check_port
+from bobbin_telemetry.serving import FLUSH_S, check_traces, unset_empty
+from bobbin_telemetry.worker import begin_worker, observed
 
 log = structlog.stdlib.get_logger()
 
-PORT_WAIT_S = 2.0
-"""How long a start waits for the workers of a killed store to let go of the port."""
-
 WATCH_INTERVAL_S = 1.0
-
-COLLECTIONS = 10_000, 20, 20
-"""After how many new objects, and how many such collections, the next generation is searched for garbage.
-Nearly all dies by its reference count: searching every 700 objects, as by default, costs 5 % of all CPU."""
 
 MOST_CONNECTIONS = 65_536
 """To one worker. granian counts idle ones, too, of which each worker of a gateway keeps some; at its own
@@ -60,9 +50,9 @@ default of 1024 by all workers, a store would stop to answer anyone once it has 
 
 def main() -> None:
     """Run the store until SIGTERM or SIGINT; reasons not to start: a line each on stderr, and exit code 1."""
-    signal.signal(signal.SIGTERM, _leave)  # until granian takes over; stops what has been started by then
+    unset_empty(os.environ)
     try:
-        settings = read_settings(Settings, os.environ, [_check_traces, check_ports])
+        settings = read_settings(Settings, os.environ, [_check_traces, _check_ports])
         configure_logs(NAME, settings.log_format, settings.log_level)
         shown = shown_settings(settings, defaults=not is_console(settings.log_format))
         log_start(shown, mistyped(Settings, os.environ))
@@ -101,14 +91,14 @@ def serve(settings: Settings) -> None:
 
 def worker_app(settings: Settings) -> Application:
     """Make the application inside a worker, and have the worker die with its parent."""
-    gc.freeze()  # what was loaded before the fork is never garbage
-    gc.set_threshold(*COLLECTIONS)
-    configure_logs(NAME, settings.log_format, settings.log_level)
+    begin_worker(NAME, settings.log_format, settings.log_level)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    named = NamedRequests(create_app(settings), access_log=settings.access_log)
-    app = traced(named, NAME, os.environ)
-    # Each event of a stream passes by here: not for figures that nobody asks for.
-    return REQUESTS.measured(app) if settings.store_metrics_port else app
+    return observed(
+        create_app(settings),
+        NAME,
+        access_log=settings.access_log,
+        requests=REQUESTS if settings.store_metrics_port else None,
+    )
 
 
 def _exit_with_parent() -> None:
@@ -147,33 +137,7 @@ def _check_traces(_settings: Settings) -> None:
     check_traces(os.environ, NAME)
 
 
-def check_ports(settings: Settings) -> None:
-    check_port(settings.store_host, settings.store_port, "STORE_PORT")
+def _check_ports(settings: Settings) -> None:
+    check_port(settings.store_host, settings.store_port, "STORE_HOST, STORE_PORT")
     if settings.store_metrics_port:
-        check_port(settings.store_host, settings.store_metrics_port, "STORE_METRICS_PORT")
-
-
-def check_port(host: str, port: int, setting: str) -> None:
-    """Look whether the address can be listened on: granian would share a port in use with its present owner.
-
-    Raises:
-        ValueError: It cannot; the text says why.
-    """
-    deadline = time.monotonic() + PORT_WAIT_S
-    while True:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"cannot listen on {host}:{port} (STORE_HOST, {setting}): {error.strerror}"
-                ) from error
-            time.sleep(0.1)
-
-
-def _leave(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
+        check_port(settings.store_host, settings.store_metrics_port, "STORE_HOST, STORE_METRICS_PORT")

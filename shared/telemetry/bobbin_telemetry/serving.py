@@ -5,7 +5,7 @@ The environment decides, by OpenTelemetry's own variables: without an endpoint t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,12 @@ _SAMPLERS = frozenset({"always_on", "always_off", "traceidratio"})
 _UNSEEN = ("/health/", "/metrics")
 """Paths that are asked for all the time, by machines."""
 _SERVER_ERROR = 500
+
+
+def unset_empty(environ: MutableMapping[str, str]) -> None:
+    """Drop OpenTelemetry's variables that are empty. They mean the same; not everyone reads them so."""
+    for name in [name for name in environ if name.startswith("OTEL_") and not environ[name].strip()]:
+        del environ[name]
 
 
 class WrongTracing(ValueError):

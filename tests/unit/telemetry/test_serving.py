@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bobbin_telemetry.serving import WrongTracing, check_traces, wants_traces
+from bobbin_telemetry.serving import WrongTracing, check_traces, unset_empty, wants_traces
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
@@ -44,6 +44,15 @@ def test_what_is_not_supported_is_named(name: str, value: str) -> None:
     with pytest.raises(WrongTracing, match=name):
         check_traces(ENDPOINT | {name: value}, "bobbin-gateway")
     check_traces({name: value} | {"OTEL_SDK_DISABLED": "true"}, "bobbin-gateway")
+
+
+def test_an_empty_variable_is_none() -> None:
+    """As compose files pass them on: the SDK would take an empty URL for one, and stumble over a number."""
+    empty = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "", "OTEL_BSP_SCHEDULE_DELAY": " ", "OTHER": ""}
+    environ = ENDPOINT | empty
+    unset_empty(environ)
+    assert environ == ENDPOINT | {"OTHER": ""}
+    check_traces(environ, "bobbin-gateway")
 
 
 @pytest.mark.parametrize("ratio", ["-0.1", "1.1", "half"])
