@@ -116,7 +116,7 @@ class Readers:
         """
 
         async def open_source(after: int) -> Source:
-            if running := self._turns.get(owner_id, turn_id):
+            if running := self._here(owner_id, turn_id, after):
                 running.tail.hurry()
                 return Observed(running)
             return await self.open(owner_id, turn_id, resumable=True, after=after)

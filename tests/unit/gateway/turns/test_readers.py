@@ -55,4 +55,8 @@ async def test_who_has_read_further_than_a_turn_got_here_is_taken_where_it_went_
         assert (source is running) == here
         assert source.position(after) == position
         source.leave()
+        observer = await readers.observe(one.owner_id, one.id, after)
+        assert (observer._source.log is running.log) == here
+        assert observer.position == (7 if position is None else position)
+        observer.leave()
         watching.cancel()
