@@ -126,8 +126,10 @@ async def test_a_running_answer_and_its_readers_are_seen(measured: Measured) -> 
         await http.post(f"/chatkit/turns/{reading.turn_id}/cancel")
         await rest
         reading.check()
+        assert await resume(http, reading), "nothing is left"
         await until(measured.of_gateway, lambda now: told(now, "turns_running") == told(now, "readers") == 0)
         seen = measured.of_gateway()
+        assert told(seen, "resumes_total") == resumed + 1, "who finds nothing left is no reader"
         assert told(seen, "events_total") == events + len(reading.events)
         assert told(seen, "store_call_seconds_count", operation="write_journal", outcome="ok") > 10
         assert told(seen, "journal_buffer_bytes") == 0

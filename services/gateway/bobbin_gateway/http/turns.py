@@ -16,7 +16,7 @@ from bobbin_gateway.http.paths import checked_id
 from bobbin_gateway.metrics import RESUMES
 from bobbin_gateway.store import StoreUnavailable
 from bobbin_gateway.turns.running import RunningTurn
-from bobbin_gateway.turns.source import TurnReader
+from bobbin_gateway.turns.source import Source, TurnReader
 from bobbin_protocol.requests import InvalidRequest
 from bobbin_protocol.store.turns import TurnRecord, TurnState
 from bobbin_protocol.wire import Wire, encode_json
@@ -47,15 +47,18 @@ async def turn_events(request: HttpRequest, turn_id: str) -> ASGIApp:
         return LaterStream(
             turn_id, partial(_come_back_later, gateway, owner_id, turn_id, after), gateway.settings
         )
-    RESUMES.labels("here" if isinstance(source, RunningTurn) else "elsewhere").inc()
     position = source.position(after)
     if position is None or (source.log.ended and position >= len(source.log.frames)):
         source.leave()
         if position is None:
             raise InvalidRequest("The turn has had no such event yet", _AFTER)
         return ASGIResponse(status_code=204, headers={TURN_ID_HEADER.decode(): turn_id})
-    reader = gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
-    return TurnStream(reader, gateway.settings)
+    return TurnStream(_reader(gateway, owner_id, source, position), gateway.settings)
+
+
+def _reader(gateway: Gateway, owner_id: str, source: Source, position: int) -> TurnReader:
+    RESUMES.labels("here" if isinstance(source, RunningTurn) else "elsewhere").inc()
+    return gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
 
 
 async def _come_back_later(gateway: Gateway, owner_id: str, turn_id: str, after: int) -> TurnReader:
@@ -71,7 +74,7 @@ async def _come_back_later(gateway: Gateway, owner_id: str, turn_id: str, after:
         else:
             position = source.position(after)
             position = len(source.log.frames) if position is None else position
-            return gateway.engine.readers.reader(owner_id, source, position=position, resumable=True)
+            return _reader(gateway, owner_id, source, position)
 
 
 @post("/chatkit/turns/{turn_id:str}/cancel", status_code=200)

@@ -105,8 +105,8 @@ class RunningCalls:
                 result = self._cut(await _outcome(call, tool, context, timeout_s))
                 if result.failed:
                     span.fail("tool_error")
-        metrics.TOOL_CALLS.labels("failed" if result.failed else "ok").inc()
-        metrics.TOOL_SECONDS.observe(monotonic() - began)
+            metrics.TOOL_CALLS.labels("failed" if result.failed else "ok").inc()
+            metrics.TOOL_SECONDS.observe(monotonic() - began)
         self._results[call.call_id] = result
         self.ends_turn = self.ends_turn or (context.ends_turn and not result.failed)
         if result.failed:

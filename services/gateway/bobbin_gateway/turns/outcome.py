@@ -64,7 +64,6 @@ LOST = Outcome(
     state="interrupted",
     error=ErrorEvent(message="The connection to the answer was lost. Please try again.", allow_retry=True),
     detail="another gateway took the turn over",
-    reason="handed_over",
 )
 ORPHANED = Outcome(
     state="interrupted",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bobbin_gateway import metrics
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.markdown import as_text
 from bobbin_gateway.steps import Steps
@@ -276,3 +277,12 @@ async def test_a_flood_of_events_waits_for_who_takes_them_in() -> None:
     [result] = await one.run()
     assert result.output == "1000"
     assert [event.text for event in one.of(ProgressUpdateEvent)] == [str(n) for n in range(1000)]
+
+
+async def test_only_calls_of_tools_that_there_are_are_counted() -> None:
+    def counted(outcome: str) -> float:
+        return metrics.TOOL_CALLS.labels(outcome)._value.get()
+
+    before = counted("ok"), counted("failed")
+    await Round(slow, calls=[("slow", '{"number": 1}'), ("made up by a model", "{}")]).run()
+    assert (counted("ok"), counted("failed")) == (before[0] + 1, before[1])
