@@ -193,6 +193,7 @@ async def _unless_lost(calling: Coroutine[Any, Any, T], lost: asyncio.Event) -> 
         MCPError: It is lost.
     """
     call, losing = asyncio.create_task(calling), asyncio.create_task(lost.wait())
+    call.add_done_callback(_heard)
     try:
         await asyncio.wait([call, losing], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait([call], timeout=LAST_WORD_S if losing.done() else None)
@@ -201,7 +202,15 @@ async def _unless_lost(calling: Coroutine[Any, Any, T], lost: asyncio.Event) -> 
         return call.result()
     finally:
         losing.cancel()
-        call.cancel()
+        if not call.done():  # it tells the server that nobody waits any more
+            call.cancel()
+            await asyncio.wait([call], timeout=LAST_WORD_S)
+
+
+def _heard(call: asyncio.Task[Any]) -> None:
+    """Take note of how a call has failed, which nobody may want to know any more: asyncio would complain."""
+    if not call.cancelled():
+        call.exception()
 
 
 def _now() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -242,3 +243,50 @@ async def test_who_waits_for_an_answer_is_told_of_the_loss_though_the_session_fo
         await asyncio.wait_for(calling, 5)
     assert failure.value.code == types.CONNECTION_CLOSED
     assert never.cancelled()
+
+
+async def test_a_call_that_is_cancelled_is_over_before_whoever_waited_goes_on() -> None:
+    """It has to tell the server, while there still is a session."""
+    told = asyncio.Event()
+
+    async def calling() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            told.set()
+
+    waiting = asyncio.create_task(_unless_lost(calling(), asyncio.Event()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert told.is_set()
+
+
+async def test_how_a_call_fails_that_nobody_waits_for_is_no_complaint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "LAST_WORD_S", 0.01)
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+
+    async def calling() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)
+            raise ValueError("too late") from None
+
+    try:
+        waiting = asyncio.create_task(_unless_lost(calling(), asyncio.Event()))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        del waiting
+        await asyncio.sleep(0.1)
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert complaints == []
