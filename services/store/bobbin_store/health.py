@@ -15,8 +15,9 @@ from typing import Final, NoReturn
 import structlog
 
 from bobbin_store import metrics
-from bobbin_store.database import FAILURES, Connection, connect
+from bobbin_store.database import Connection, connect
 from bobbin_store.errors import CannotStart, Unavailable
+from bobbin_store.failures import FAILURES
 from bobbin_store.migrate import all_migrations
 
 log = structlog.stdlib.get_logger()

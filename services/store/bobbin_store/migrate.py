@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import structlog
 
-from bobbin_store.database import Connection, DatabaseError, Session, connect
+from bobbin_store.database import Connection, Session, connect
 from bobbin_store.errors import CannotStart, Unavailable
+from bobbin_store.failures import DatabaseError
 
 log = structlog.stdlib.get_logger()
 

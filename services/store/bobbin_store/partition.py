@@ -18,8 +18,9 @@ import sys
 import structlog
 
 from bobbin_protocol.settings import BrokenSettings, read_settings, refusal
-from bobbin_store.database import CONNECTION_LOST, Connection, DatabaseError, connect
+from bobbin_store.database import Connection, connect
 from bobbin_store.errors import CannotStart, Unavailable
+from bobbin_store.failures import CONNECTION_LOST, DatabaseError
 from bobbin_store.migrate import LOCK, LOCK_KEY, NAME_LIKE_PARENTS, all_migrations, applied, run_each
 from bobbin_store.settings import NAME, Settings
 from bobbin_telemetry.logs import configure_logs

@@ -1,4 +1,4 @@
-"""The database: two walls between owners, statements that fit and run on an index, errors in our words."""
+"""The database: two walls between owners, statements that fit and run on an index."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from bobbin_store import (
     threads,
     watch,
 )
-from bobbin_store.database import PLANNING, Database, in_our_words, open_database
-from bobbin_store.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from bobbin_store.database import PLANNING, Database, open_database
+from bobbin_store.errors import Conflict, Unavailable
 from bobbin_store.settings import Settings
 from bobbin_store.turns import begin, cancel, early, finish, follow_up, join, record, result, retry
 from tests.postgres import Postgres
@@ -304,50 +304,6 @@ async def test_connections_that_the_server_closed_are_not_in_use(two_owners: str
 
 def in_use() -> float | None:
     return REGISTRY.get_sample_value("bobbin_store_pool_connections_in_use", {})
-
-
-def postgres_error(kind: type[asyncpg.PostgresError], constraint: str = "") -> asyncpg.PostgresError:
-    return kind.new({"C": kind.sqlstate, "M": "x", "n": constraint})  # type: ignore[attr-defined] (asyncpg's own way)
-
-
-@pytest.mark.parametrize(
-    ("error", "ours"),
-    [
-        (postgres_error(asyncpg.UniqueViolationError, "threads_pkey"), Conflict),
-        (postgres_error(asyncpg.UniqueViolationError, "items_pkey"), Conflict),
-        (postgres_error(asyncpg.ForeignKeyViolationError, "items_thread_fkey"), NotFound),
-        (postgres_error(asyncpg.CharacterNotInRepertoireError), InvalidRequest),
-        (postgres_error(asyncpg.StatementTooComplexError), InvalidRequest),
-        (postgres_error(asyncpg.AdminShutdownError), Unavailable),
-        (postgres_error(asyncpg.QueryCanceledError), Unavailable),
-        (postgres_error(asyncpg.DeadlockDetectedError), Unavailable),
-        (postgres_error(asyncpg.DiskFullError), Unavailable),
-        (postgres_error(asyncpg.ReadOnlySQLTransactionError), Unavailable),
-        (asyncpg.InterfaceError("connection is closed"), Unavailable),
-        (asyncpg.InternalClientError("cannot switch to state 12"), Unavailable),
-        (ConnectionRefusedError(), Unavailable),
-        (TimeoutError(), Unavailable),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
-)
-def test_failures_of_the_database_are_told_in_our_words(error: Exception, ours: type[Exception]) -> None:
-    told = in_our_words(error)
-    assert type(told) is ours
-    assert "pkey" not in str(told)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        postgres_error(asyncpg.UndefinedTableError),
-        postgres_error(asyncpg.UniqueViolationError, "some_other_key"),
-        postgres_error(asyncpg.CheckViolationError, "turns_state_check"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_our_own_mistakes_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        in_our_words(error)
 
 
 # Plans: which index each statement must use, and on how many columns.

@@ -8,11 +8,10 @@ retry is offered where the same request may well succeed.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeAlias, cast
+from typing import Final
 
 import aiohttp
 import httpx2
@@ -20,36 +19,17 @@ import openai
 from msgspec import Struct
 
 from bobbin_gateway.agent import AgentError
+from bobbin_gateway.openai_agent.provider_errors import Facts, LogFacts, facts_of
 
-LogFacts: TypeAlias = Mapping[str, str | int]
 _NO_FACTS: Final[LogFacts] = {}
 _MAX_DETAIL = 2000
 """Characters of a provider's words that are kept."""
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-"""What a machine-readable word of a provider's looks like."""
-
-
-class _Facts(Struct, frozen=True):
-    """What a provider said about a failure, whatever shape it gave it."""
-
-    status: int | None
-    """As HTTP has it."""
-    code: str
-    """Machine-readable; the empty string when there is none."""
-    message: str
-    request_id: str = ""
-
-    def logged(self) -> dict[str, str | int]:
-        """What the log may hold of it."""
-        words = {"code": self.code, "provider_request_id": self.request_id}
-        sane: dict[str, str | int] = {name: word for name, word in words.items() if _CODE.fullmatch(word)}
-        return sane if self.status is None else {"status": self.status, **sane}
 
 
 def from_exception(error: Exception) -> AgentError:
     """What a failed call of the openai package, or of the transport below it, means."""
     if isinstance(error, openai.APIStatusError):
-        facts = _facts(error.body, status=error.status_code, request_id=error.request_id or "")
+        facts = facts_of(error.body, status=error.status_code, request_id=error.request_id or "")
         detail = (
             f"HTTP {error.status_code} ({error.request_id or 'no request id'}): {facts.message or error.body}"
         )
@@ -106,7 +86,7 @@ TRANSPORT_ERRORS = (
 
 def from_stream(error: object) -> AgentError:
     """What an error object in the middle of a stream means; its shapes are many."""
-    facts = _facts(error, status=None)
+    facts = facts_of(error, status=None)
     detail = f"error in the stream: {error!r}"
     known = _known(facts, detail)
     return known or _passing(
@@ -183,7 +163,7 @@ class _Meaning(Struct, frozen=True):
     words: tuple[str, ...] = ()
     """Parts of messages, for providers without codes."""
 
-    def covers(self, facts: _Facts) -> bool:
+    def covers(self, facts: Facts) -> bool:
         message = facts.message.lower()
         return (
             facts.code in self.codes
@@ -192,8 +172,6 @@ class _Meaning(Struct, frozen=True):
         )
 
 
-_FAILING = range(400, 600)
-"""HTTP statuses of failures."""
 _TELL = "Please tell whoever runs this chat."
 _MEANINGS = (  # the first that covers the facts counts
     _Meaning(
@@ -255,7 +233,7 @@ _MEANINGS = (  # the first that covers the facts counts
 )
 
 
-def _known(facts: _Facts, detail: str, wait_s: float | None = None) -> AgentError | None:
+def _known(facts: Facts, detail: str, wait_s: float | None = None) -> AgentError | None:
     """What means the same whenever it comes, before or within a stream."""
     for meaning in _MEANINGS:
         if meaning.covers(facts):
@@ -276,30 +254,6 @@ def _in(wait_s: float | None) -> str:
     if wait_s < 90:  # noqa: PLR2004 (above, minutes read better)
         return f"in {math.ceil(wait_s)} seconds"
     return f"in {math.ceil(wait_s / 60)} minutes"
-
-
-def _facts(error: object, *, status: int | None, request_id: str = "") -> _Facts:
-    """Read an error object: a plain text, or fields at the top, or again below ``error``."""
-    if not isinstance(error, dict):
-        return _Facts(status=status, code="", message=str(error or ""), request_id=request_id)
-    fields = cast("dict[str, Any]", error)
-    inner = fields.get("error")
-    if isinstance(inner, dict):
-        fields = {**fields, **cast("dict[str, Any]", inner)}
-    elif isinstance(inner, str):
-        fields = {**fields, "message": inner}
-    numbers = [_number(fields.get(name)) for name in ("status_code", "status", "code")]
-    code, kind = fields.get("code"), fields.get("type")
-    return _Facts(
-        status=status or next((number for number in numbers if number in _FAILING), None),
-        code=code if isinstance(code, str) and not code.isdigit() else str(kind or ""),
-        message=str(fields.get("message") or ""),
-        request_id=request_id,
-    )
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
 
 
 def _passing(message: str, detail: str, *, kind: str, facts: LogFacts = _NO_FACTS) -> AgentError:

@@ -38,12 +38,12 @@ from bobbin_gateway.turns.readers import Readers
 from bobbin_gateway.turns.registry import RunningTurns
 from bobbin_gateway.turns.request import TurnRequest
 from bobbin_gateway.turns.running import RunningTurn
+from bobbin_gateway.turns.spans import tell_ending, turn_span
 from bobbin_gateway.turns.tail import Tail
 from bobbin_gateway.turns.takeover import message_of, restore
 from bobbin_gateway.turns.watcher import Watcher
 from bobbin_protocol.store.gateways import ClaimedTurn
 from bobbin_protocol.store.turns import TurnBegun, TurnRecord
-from bobbin_telemetry import tracing
 
 log = structlog.get_logger()
 
@@ -239,10 +239,10 @@ class TurnEngine:
     async def _run(self, running: RunningTurn, answering: Answering, *, taken_over: bool) -> None:
         turn, ending, stored = running.turn, outcome.BROKEN, False
         bind_contextvars(turn_id=turn.id, thread_id=turn.thread.id)  # in this task, and those that it begins
-        with _span(turn, taken_over=taken_over) as running.span:
+        with turn_span(turn, taken_over=taken_over) as running.span:
             try:
                 ending = await self._answer(running, answering)
-                _tell_ending(running, ending)
+                tell_ending(running, ending)
                 if not running.lost and ending.error is not None:
                     running.tell(ending.error)
                 stored = not running.lost and await finish(
@@ -294,25 +294,3 @@ async def _abandon(agent: ContinuingAgent, turn: Turn, checkpoint: bytes) -> Non
         await agent.abandon(checkpoint)
     except Exception:  # it is anyone's code, and must not end the other turns of the process
         log.exception("agent cannot abandon", turn_id=turn.id)
-
-
-def _span(turn: Turn, *, taken_over: bool) -> tracing.Span:
-    """Of a turn as it runs here: below the request that began it, which it may outlive, unless that died."""
-    attributes = {
-        "bobbin.turn.id": turn.id,
-        "bobbin.turn.taken_over": taken_over,
-        "gen_ai.conversation.id": turn.thread.id,
-    }
-    return tracing.span("turn", attributes, root=taken_over)
-
-
-def _tell_ending(running: RunningTurn, ending: Outcome) -> None:
-    turn, span = running.turn, running.span
-    span.set({"bobbin.turn.state": ending.state, "bobbin.turn.events": len(running.log.frames)})
-    logged = {"reason": ending.reason, **ending.logged}
-    if ending.unexpected is not None:
-        log.error("turn failed", turn_id=turn.id, **logged, exc_info=ending.unexpected)
-        span.fail(type(ending.unexpected).__name__)
-    elif ending.state == "failed":
-        log.warning("turn failed", turn_id=turn.id, **logged)
-        span.fail("failed")
