@@ -58,25 +58,37 @@ class NamedRequests:
 class Answering:
     """An ASGI `send` that adds the id to the head of the answer."""
 
-    __slots__ = ("_request_id", "head", "send")
+    __slots__ = ("_request_id", "_send", "head")
 
     def __init__(self, send: Send, request_id: str) -> None:
-        self.send = send
-        """What comes after the head may go straight here."""
         self.head: Message | None = None
         self._request_id = request_id
+        self._send = send
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Send a part of the answer."""
         if self.head is None and message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], (_HEADER, self._request_id.encode())]
             self.head = message
-        return self.send(message)
+        return self._send(message)
 
 
-def body_send(send: Any) -> Any:
-    """What to send the body of a stream with, once its head is sent: nothing stands between."""
-    return send.send if isinstance(send, Answering) else send
+def with_body_send(app: Application) -> Application:
+    """The application, whose streams can pass by all that is put around its `send` on the way in.
+
+    Those layers look at the head of an answer only, but each of them costs every event a call.
+    """
+
+    def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope[_BODY_SEND] = send
+        return app(scope, receive, send)
+
+    return serve
+
+
+def body_send(scope: Scope, send: Send) -> Send:
+    """What to send the body of a stream with, once its head is sent."""
+    return scope.get(_BODY_SEND, send)
 
 
 def route_of(scope: Any) -> str:
@@ -130,6 +142,7 @@ def _log_request(scope: Scope, answering: Answering, duration_s: float) -> None:
 
 _maker: Final = _Maker()
 os.register_at_fork(after_in_child=_maker.renew)
+_BODY_SEND: Final = "bobbin.body_send"
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 _TURN_ID: Final = b"chatkit-turn-id"
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:=+/\-]{1,128}")

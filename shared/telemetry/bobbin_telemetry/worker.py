@@ -8,7 +8,7 @@ import os
 from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.logs import LogFormat, LogLevel, configure_logs
 from bobbin_telemetry.metrics import RequestMetrics
-from bobbin_telemetry.requests import NamedRequests
+from bobbin_telemetry.requests import NamedRequests, with_body_send
 from bobbin_telemetry.serving import traced
 
 _COLLECTIONS = 10_000, 20, 20
@@ -29,5 +29,4 @@ def observed(
 ) -> Application:
     """The application with its requests named, traced if wanted, and counted if there is whom to tell."""
     app = traced(NamedRequests(app, access_log=access_log), service, os.environ)
-    # Each event of a stream may pass by there: not for figures that nobody asks for.
-    return app if requests is None else requests.measured(app)
+    return with_body_send(app if requests is None else requests.measured(app))

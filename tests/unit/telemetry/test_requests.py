@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
+from litestar import Litestar, get
+from litestar.types import ASGIApp
 
-from bobbin_telemetry.requests import Answering, NamedRequests, body_send, current_request_id
+from bobbin_telemetry.requests import NamedRequests, body_send, current_request_id, with_body_send
 
 HEAD = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 
@@ -102,11 +104,33 @@ async def test_a_request_without_an_answer_is_logged_as_failed() -> None:
 
 
 async def test_nothing_stands_between_a_stream_and_its_connection() -> None:
-    async def send(_: Any) -> None:
-        """Take anything."""
+    """Neither layers of ours nor of Litestar, as long as the head has gone through them."""
+    sent: list[tuple[str, Any]] = []
 
-    assert body_send(Answering(send, "r1")) is send
-    assert body_send(send) is send
+    async def connection(message: Any) -> None:
+        sent.append((message["type"], dict(message.get("headers", ())).get(b"x-request-id")))
+
+    async def stream(scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert body_send(scope, send) is connection
+
+    @get("/")
+    async def route() -> ASGIApp:
+        return stream
+
+    app = with_body_send(NamedRequests(cast("Any", Litestar([route])), access_log=False))
+    headers = [(b"x-request-id", b"r1")]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+    await app(scope, nothing, connection)
+    assert sent == [("http.response.start", b"r1")]
+
+
+async def nothing() -> Any:
+    """Receive nothing."""
+
+
+async def test_without_a_way_past_the_layers_a_stream_goes_through_them() -> None:
+    assert body_send({}, nothing) is nothing
 
 
 async def test_what_is_no_http_request_passes_as_it_is() -> None:

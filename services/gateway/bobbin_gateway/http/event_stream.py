@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import structlog
 from litestar.types import Receive, Scope, Send
@@ -45,11 +45,10 @@ class TurnStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
-        del scope
         gone = asyncio.create_task(call_when_gone(receive, self._reader.stop))
         try:
-            send = await start(send, self._reader.turn_id)
-            async with Sender(send, self._settings.send_timeout_s) as sender:
+            await start(send, self._reader.turn_id)
+            async with Sender(body_send(scope, send), self._settings.send_timeout_s) as sender:
                 await _send_all(self._reader, sender)
         except TimeoutError:
             log.info("reader left behind", turn_id=self._reader.turn_id)
@@ -81,13 +80,12 @@ class LaterStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
-        del scope
         beginning = asyncio.create_task(self._begin(), name=f"{self._turn_id} begins")
         leave = _Leaving(beginning)
         gone = asyncio.create_task(call_when_gone(receive, leave))
         try:
-            send = await start(send, await self._likely_turn_id(beginning))
-            async with Sender(send, self._settings.send_timeout_s) as sender:
+            await start(send, await self._likely_turn_id(beginning))
+            async with Sender(body_send(scope, send), self._settings.send_timeout_s) as sender:
                 await self._serve(beginning, leave, sender)
         except TimeoutError:
             log.info("reader left behind", turn_id=self._turn_id)
@@ -158,15 +156,14 @@ class ErrorStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
         del scope, receive
-        send = await start(send, None)
+        await start(send, None)
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
-async def start(send: Send, turn_id: str | None) -> Send:
-    """Begin a stream of events; gives what to send them with."""
+async def start(send: Send, turn_id: str | None) -> None:
+    """Begin a stream of events."""
     turn = [] if turn_id is None else [(TURN_ID_HEADER, turn_id.encode())]
     await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *turn]})
-    return cast("Send", body_send(send))
 
 
 async def call_when_gone(receive: Receive, callback: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from bobbin_gateway.http.paths import checked_id
 from bobbin_gateway.store import StoreUnavailable
 from bobbin_gateway.turns.feed import Cursor, Feed
 from bobbin_protocol.sse import PING
+from bobbin_telemetry.requests import body_send
 
 log = structlog.get_logger()
 
@@ -59,17 +60,16 @@ class FeedStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the response."""
-        del scope
-        settings = self._gateway.settings
+        settings, send_body = self._gateway.settings, body_send(scope, send)
 
         async def feed() -> None:
             try:
-                async with Sender(send, settings.send_timeout_s) as sender:
+                async with Sender(send_body, settings.send_timeout_s) as sender:
                     await self._feed.run(lambda block: sender.send(block or PING), settings.keepalive_s)
             except TimeoutError:
                 log.info("reader of a feed left behind")
 
-        send = await start(send, None)
+        await start(send, None)
         feeding = asyncio.create_task(feed())
         gone = asyncio.create_task(call_when_gone(receive, feeding.cancel))
         stopped = asyncio.create_task(self._gateway.engine.stopped.wait())
@@ -82,5 +82,5 @@ class FeedStream:
         if not feeding.cancelled():
             feeding.result()
         with suppress(TimeoutError):
-            async with Sender(send, settings.send_timeout_s) as sender:
+            async with Sender(send_body, settings.send_timeout_s) as sender:
                 await sender.end()
