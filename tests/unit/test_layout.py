@@ -67,7 +67,6 @@ ELSEWHERE = {
     "bobbin_gateway/openai_agent/responses_events.py": "types only: tested with responses_reader.py",
     "bobbin_gateway/openai_agent/spans.py": "tests/integration/gateway/test_traces.py",
     "bobbin_gateway/openai_agent/titling.py": "tests/unit/gateway/openai_agent/test_agent.py",
-    "bobbin_gateway/openai_agent/transport.py": "tests/unit/gateway/openai_agent/test_client.py",
     "bobbin_gateway/metrics.py": "names only: tests/integration/test_metrics.py",
     "bobbin_gateway/process.py": "tests/integration/gateway/test_stop.py and ../test_metrics.py",
     "bobbin_gateway/sampling.py": "tests/integration/test_metrics.py",

@@ -175,7 +175,7 @@ class OpenAIAgent:
                 stream, before = ModelStream(answer, self._dialect.reader(answer)), answer.usage
                 with asking(self._client, asked.model) as span:
                     # Leaving early closes the connection: the provider stops.
-                    async with open_body(await self._post(asked, span)) as chunks:
+                    async with open_body(await self._post(asked, span), answer.is_flowing) as chunks:
                         async for chunk in chunks:
                             for events in stream.feed(chunk):
                                 acting.note(events)

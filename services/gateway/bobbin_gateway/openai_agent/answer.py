@@ -128,6 +128,10 @@ class Answer:
             usage=self._usage_before,
         )
 
+    def is_flowing(self) -> bool:
+        """Whether the user reads: first words are waited for, and so is the end; all between is only read."""
+        return self.said_something and not self.over
+
     @property
     def steps(self) -> Steps:
         """The open workflow. Tools of ours show there how their calls go, by the ids of these."""

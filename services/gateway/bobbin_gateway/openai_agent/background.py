@@ -21,6 +21,7 @@ from openai import AsyncOpenAI
 
 from bobbin_gateway.agent import Turn
 from bobbin_gateway.openai_agent import failures
+from bobbin_gateway.openai_agent.answer import Answer
 from bobbin_gateway.openai_agent.body import drain, open_body
 from bobbin_gateway.openai_agent.resumable import ResumableReader, decode_checkpoint, first_event
 from bobbin_gateway.openai_agent.stream import ModelStream
@@ -59,7 +60,7 @@ class BackgroundResponses:
         Raises:
             AgentError: The model service failed; what it said before has been yielded.
         """
-        opening = asyncio.create_task(_open(post))
+        opening = asyncio.create_task(_open(post, reader.answer))
         try:
             opened = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -141,7 +142,7 @@ class BackgroundResponses:
             reader.response_id = None
             raise failures.broken_off(f"cannot be resumed: HTTP {error.status_code}: {error}") from error
         reader.skip_to_position()
-        async with aclosing(_chunks(response.http_response)) as chunks:
+        async with aclosing(_chunks(response.http_response, reader.answer)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -212,9 +213,9 @@ _PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})
 """HTTP statuses after which the same request may succeed."""
 
 
-async def _open(post: Callable[[], Awaitable[httpx2.Response]]) -> _Opened:
+async def _open(post: Callable[[], Awaitable[httpx2.Response]], answer: Answer) -> _Opened:
     """Begin a response, and read until it names itself: before, nobody could stop it."""
-    body = _chunks(await post())
+    body = _chunks(await post(), answer)
     head = b""
     async for chunk in body:
         head += chunk
@@ -230,7 +231,7 @@ async def _chained(head: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[b
             yield chunk
 
 
-async def _chunks(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    async with open_body(response) as chunks:
+async def _chunks(response: httpx2.Response, answer: Answer) -> AsyncGenerator[bytes]:
+    async with open_body(response, answer.is_flowing) as chunks:
         async for chunk in chunks:
             yield chunk

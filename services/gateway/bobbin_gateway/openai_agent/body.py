@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import cast
 
@@ -18,14 +18,22 @@ it open."""
 
 
 @asynccontextmanager
-async def open_body(response: httpx2.Response) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """The body as it comes. Leaving closes the connection, unless all has been read."""
+async def open_body(
+    response: httpx2.Response, gathers: Callable[[], bool] = bool
+) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """The body as it comes. Leaving closes the connection, unless all has been read.
+
+    Args:
+        response: Not read yet.
+        gathers: Says whether what comes within `transport.MOMENT_S` may be read together; not if left out.
+    """
     body: httpx2.AsyncByteStream | httpx2.Response = response
     try:
         if "content-encoding" in response.headers:
             async with aclosing(response.aiter_bytes()) as chunks:
                 yield chunks
         elif raw := raw_body(response):
+            raw.gathers = gathers
             body = raw
             del response  # it need not live as long as the stream, nor the request with all the history in it
             yield aiter(raw)

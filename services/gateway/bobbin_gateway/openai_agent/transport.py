@@ -8,7 +8,7 @@ share them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 
 import aiohttp
@@ -16,6 +16,9 @@ import httpx2
 
 from bobbin_gateway.watchdog import Watchdog
 from bobbin_telemetry import tracing
+
+MOMENT_S = 1 / 60
+"""What comes within a moment can be read together: no screen shows it sooner."""
 
 _BODY = "bobbin.body"
 
@@ -25,7 +28,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("latin-1")
 
 
-def raw_body(response: httpx2.Response) -> httpx2.AsyncByteStream | None:
+def raw_body(response: httpx2.Response) -> RawBody | None:
     """The body of a response of ours as it comes over the wire, without the layers between it and us."""
     return response.extensions.get(_BODY)
 
@@ -62,7 +65,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             raise httpx2.TimeoutException(str(error)) from error
         except aiohttp.ClientError as error:
             raise httpx2.ConnectError(str(error)) from error
-        body = _Body(response, silence_s)
+        body = RawBody(response, silence_s)
         return httpx2.Response(
             response.status, headers=response.raw_headers, stream=body, extensions={_BODY: body}
         )
@@ -101,8 +104,13 @@ def _headers(request: httpx2.Request) -> list[tuple[str, str]]:
     return headers
 
 
-class _Body(httpx2.AsyncByteStream):
-    """A body as it comes, given up when there is no more of it for a while. To be read once."""
+class RawBody(httpx2.AsyncByteStream):
+    """A body as it comes, given up when there is no more of it for a while. To be read once.
+
+    Attributes:
+        gathers: Says whether what comes within a moment may be read together. To wake up for a piece costs
+            far more than the piece does.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, silence_s: float | None) -> None:
         self._response = response
@@ -110,11 +118,31 @@ class _Body(httpx2.AsyncByteStream):
         self._silence_s = silence_s or _FOR_EVER_S
         self._silence = Watchdog(self._silence_s, self._give_up)
         self._is_waiting = False
+        self.gathers: Callable[[], bool] = bool  # it may not
+        self._loop = asyncio.get_running_loop()
+        self._moment_ends = 0.0
+        self._is_fast = False
+        """Whether the last chunk came within a moment of the one before."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        chunk = await self._of_moment() if self._is_fast and self.gathers() else b""
+        if not chunk:
+            chunk = await self._next()
+            self._is_fast = self._loop.time() < self._moment_ends
+        self._moment_ends = self._loop.time() + MOMENT_S
+        return chunk
+
+    async def _of_moment(self) -> bytes:
+        """What has come when the moment ends that began with the last chunk."""
+        if not self._content.is_eof():
+            await asyncio.sleep(self._moment_ends - self._loop.time())
+        # All there is, even if the connection has broken since: that is said when it is read on.
+        return self._content._read_nowait(-1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def _next(self) -> bytes:
         self._silence.renew(self._silence_s)
         self._is_waiting = True
         try:

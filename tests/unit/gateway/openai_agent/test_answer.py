@@ -43,6 +43,15 @@ def answer_of(*pieces: tuple[int, int, str]) -> tuple[Heard, Answer]:
     return heard, answer
 
 
+def test_it_flows_from_its_first_words_to_its_end() -> None:
+    _, answer = answer_of()
+    assert not answer.is_flowing()
+    answer.say(0, 0, "Hel")
+    assert answer.is_flowing()
+    answer.over = True
+    assert not answer.is_flowing()
+
+
 def test_a_client_sees_the_same_order_of_events_as_from_the_reference() -> None:
     heard, answer = answer_of((0, 0, "Hel"), (0, 0, "lo"))
     answer.whole = True
