@@ -11,9 +11,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 
@@ -86,9 +86,9 @@ def with_body_send(app: Application) -> Application:
     return serve
 
 
-def body_send(scope: Scope, send: Send) -> Send:
+def body_send(scope: Mapping[str, object], send: Send) -> Send:
     """What to send the body of a stream with, once its head is sent."""
-    return scope.get(_BODY_SEND, send)
+    return cast("Send", scope.get(_BODY_SEND, send))
 
 
 def route_of(scope: Any) -> str:
