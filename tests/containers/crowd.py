@@ -19,15 +19,13 @@ import msgspec
 from tests.chaos.audit import Audit, Findings
 from tests.chaos.users import Habits, Said, User, open_gateways
 from tests.client import Client, Event, answers_of, deltas_of, errors_of, kinds_of, message
+from tests.proxies import answers_cut
 from tests.stack import JWT_SECRET
 
 HABITS = Habits(turns=2, leaves=0.1, stops=0, words=(40, 80), delay_ms=(60, 140))
 """Answers of five seconds, now and then a connection that is lost by itself."""
 
 SETTLE_S = 60.0
-
-_HUNG_UP = re.compile(r'"reading from backend".*use of closed network connection')
-"""What Caddy writes when it has closed its own connection to a gateway in the middle of an answer."""
 
 _FAILED = re.compile(r"gateway \d+: |: [45]\d\d")
 """In what a client noted."""
@@ -73,8 +71,7 @@ class Crowd:
     def failures(self, proxy_log: str) -> list[str]:
         """What went wrong with requests, as far as clients can see: nothing may, when nothing is killed.
 
-        But for what Caddy 2.6 does by itself, rarely, on a busy machine: it hangs up on a gateway in the
-        middle of an answer, and ends the client's stream as if that were whole. Who resumes does not notice.
+        But for what Caddy does by itself (`answers_cut`). Who resumes does not notice.
         """
         good = {"requests", "resumes", "events", "connections left", "stops", "plain answers"}
         counts = [f"{what}: {count}" for what, count in self.tally.items() if what not in good]
@@ -82,7 +79,7 @@ class Crowd:
         return [
             *counts,
             *stories[: 20 if counts else 0],
-            *self.plain_problems[len(_HUNG_UP.findall(proxy_log)) :],
+            *self.plain_problems[answers_cut(proxy_log) :],
         ]
 
     def enough(self) -> bool:
