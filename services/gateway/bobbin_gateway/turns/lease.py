@@ -3,6 +3,8 @@
 One call renews the lease for all turns. A process that was declared dead meanwhile (it was slow, or cut off)
 lets go of its turns and goes on under a new id. Only who has reached the store for as long as a lease lasts
 claims: after an outage of the store, or when all stood still, everyone else deserves the time to renew, too.
+And only when it has just been reached: a claim that waits at a store which stands still might be heard before
+the renewals of others.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Lease:
         self.registered = False
         """Whether the store knows this process, so that nobody takes its turns for orphans."""
         self._claims = True
+        self._renewed = asyncio.Event()
+        """Set by each renewal that was answered; claims wait for that."""
         self._reached_since: float | None = None
         self._reached_at = 0.0
 
@@ -77,17 +81,19 @@ class Lease:
         pause_s = min(self._lease_s / _RENEWALS, _LONGEST_PAUSE_S)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep(pause_s), name="renewals")
-            tasks.create_task(self._claim_what_there_is(pause_s, take_over), name="claims")
+            tasks.create_task(self._claim_what_there_is(take_over), name="claims")
 
     async def _keep(self, pause_s: float) -> None:
         while True:
             await self.renew()
             await asyncio.sleep(pause_s)
 
-    async def _claim_what_there_is(self, pause_s: float, take_over: Callable[[ClaimedTurn], None]) -> None:
+    async def _claim_what_there_is(self, take_over: Callable[[ClaimedTurn], None]) -> None:
         while True:
-            if not (self._may_claim() and await self._claim(take_over)):
-                await asyncio.sleep(pause_s)
+            await self._renewed.wait()
+            self._renewed.clear()
+            while self._may_claim() and await self._claim(take_over):
+                pass  # there may be more
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
@@ -113,6 +119,7 @@ class Lease:
         if self._reached_since is None or now - self._reached_at > self._lease_s:
             self._reached_since = now
         self._reached_at = now
+        self._renewed.set()
         return True
 
     def _begin_anew(self) -> None:

@@ -56,6 +56,35 @@ async def test_a_renewal_that_hangs_is_given_up_while_the_lease_still_lasts() ->
     assert third - first < lease_s
 
 
+async def test_nothing_is_claimed_of_a_store_that_has_not_just_answered() -> None:
+    """What waits at a store that stands still may be heard before the renewals of others, when it goes on."""
+    calls: list[str] = []
+    stands_still, claimed_once = asyncio.Event(), asyncio.Event()
+
+    async def renew(_: Any) -> dict[str, Any]:
+        calls.append("renewal begins")
+        if claimed_once.is_set():
+            stands_still.set()
+            await asyncio.sleep(SETTINGS.store_timeout_s)
+        calls.append("renewed")
+        return {"alive": True}
+
+    async def claim(_: Any) -> dict[str, Any]:
+        calls.append("claim")
+        claimed_once.set()
+        return {}
+
+    async with broken_store(lease=renew, claims=claim) as store, asyncio.timeout(20):
+        lease = Lease(store, RunningTurns(), replace(SETTINGS, lease_s=1.0))
+        running = asyncio.create_task(lease.run(lambda _: None))
+        await stands_still.wait()
+        await asyncio.sleep(0.5)  # what the last answer has brought about
+        before = calls.count("claim")
+        await asyncio.sleep(1.5)
+        running.cancel()
+    assert calls.count("claim") == before
+
+
 async def test_a_claim_that_hangs_costs_no_lease() -> None:
     renewals: list[float] = []
     claiming = asyncio.Event()
