@@ -92,8 +92,9 @@ class Lease:
         while True:
             await self._renewed.wait()
             self._renewed.clear()
-            while self._may_claim() and await self._claim(take_over):
-                pass  # there may be more
+            more = True
+            while more and self._may_claim():
+                more = await self._claim(take_over)
 
     async def renew(self) -> bool:
         """Renew once. Whether the lease is held."""
