@@ -29,7 +29,7 @@ from bobbin_store.http import (
     turns,
     watch,
 )
-from bobbin_store.http.exchange import require_token
+from bobbin_store.http.exchange import StoreRequest, require_token
 from bobbin_store.problems import on_bug, on_http_error, on_store_error
 from bobbin_store.settings import Settings
 
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> Litestar:
             HTTPException: on_http_error,
             Exception: on_bug,
         },
-        request_max_body_size=settings.store_max_body_bytes,
+        request_class=StoreRequest,
         openapi_config=_openapi(),
         logging_config=None,
     )

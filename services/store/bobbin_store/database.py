@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias, cast
 
 import asyncpg
@@ -108,34 +109,15 @@ class Database:
         self._waiting = 0
         self._closing = False
 
-    @asynccontextmanager
-    async def session(self, owner: str) -> AsyncGenerator[Session]:
+    def session(self, owner: str) -> AbstractAsyncContextManager[Session]:
         """A connection that sees the rows of one owner; each statement is a transaction of its own.
 
         Raises:
             StoreError: What the database says, in our words.
         """
-        try:
-            async with self._connection() as connection:
-                await connection.speak_for(owner)
-                yield cast("Session", connection)
-        except FAILURES as error:
-            raise in_our_words(error) from error
+        return _OwnedSession(self, owner)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Any]:
-        connection = await self._take()
-        began = time.monotonic()
-        try:
-            yield connection
-        except BaseException:
-            await self._pool.release(connection)  # which sees to what has been left undone
-            raise
-        finally:
-            metrics.SESSION_SECONDS.observe(time.monotonic() - began)
-        await self._give_back(connection)
-
-    async def _take(self) -> Any:
+    async def take(self) -> Any:
         """Take the connection used last, or one of the pool's.
 
         Connections stay out of the pool while nobody waits for one, ready for the next session: the way into
@@ -158,7 +140,8 @@ class Database:
         metrics.POOL_WAIT_SECONDS.observe(time.monotonic() - began)
         return connection
 
-    async def _give_back(self, connection: Any) -> None:
+    async def give_back(self, connection: Any) -> None:
+        """Keep a connection on which all went well at hand, unless somebody waits for one."""
         if self._closing or self._waiting:
             await self._pool.release(connection)
             return
@@ -168,6 +151,10 @@ class Database:
         if now > until or _is_closed(oldest):
             del self._at_hand[0]
             await self._let_go(oldest)
+
+    async def release(self, connection: Any) -> None:
+        """Give a connection back to the pool, which sees to what has been left undone."""
+        await self._pool.release(connection)
 
     async def _let_go(self, connection: Any) -> None:
         """Have the pool make another in the place of a connection that is no good any more."""
@@ -197,6 +184,43 @@ class Database:
         metrics.POOL_CONNECTIONS.set(self._pool.get_size())
         metrics.POOL_IN_USE.set(self._pool.get_size() - idle)
         metrics.POOL_WAITING.set(self._waiting)
+
+
+class _OwnedSession(AbstractAsyncContextManager[Session]):
+    """What `Database.session` gives. As a generator it would cost as much as the statement in it."""
+
+    __slots__ = ("_began", "_connection", "_database", "_owner")
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+
+    async def __aenter__(self) -> Session:
+        try:
+            self._connection = await self._database.take()
+        except FAILURES as error:
+            raise in_our_words(error) from error
+        self._began = time.monotonic()
+        try:
+            await self._connection.speak_for(self._owner)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return cast("Session", self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        metrics.SESSION_SECONDS.observe(time.monotonic() - self._began)
+        try:
+            if error is None:
+                await self._database.give_back(self._connection)
+            else:
+                await self._database.release(self._connection)
+        except FAILURES as failure:
+            raise in_our_words(failure) from failure
+        if isinstance(error, FAILURES):
+            raise in_our_words(error) from error
 
 
 @asynccontextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from hashlib import sha256
+from typing import cast
 
 from litestar import post
-from litestar.exceptions import ClientException, HTTPException, InternalServerException
+from litestar.exceptions import ClientException, HTTPException
 from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, HTTPReceiveMessage
 
 from bobbin_gateway.auth import HttpRequest
 from bobbin_gateway.gateway import Gateway, gateway_of
@@ -97,24 +97,18 @@ async def _body(request: HttpRequest, limit: int) -> bytes:
     in the middle of a request takes its answer with it (RFC 9112, section 9.6).
     """
     chunks: list[bytes] = []
-    size = 0
-    async for chunk in _chunks(request):
-        size += len(chunk)
+    size, more = 0, True
+    while more and size <= limit + _MOST_DISCARDED:
+        message = cast("HTTPReceiveMessage", await request.receive())
+        if message["type"] == "http.disconnect":
+            raise ClientException("The request was cut off")
+        size += len(message["body"])
         if size <= limit:
-            chunks.append(chunk)
-        elif size > limit + _MOST_DISCARDED:
-            break
+            chunks.append(message["body"])
+        more = message["more_body"]
     if size > limit:
         raise HTTPException(status_code=413, detail=f"The body is larger than {limit} bytes")
     return b"".join(chunks)
-
-
-async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except InternalServerException as error:  # Litestar's word for a client that leaves while it sends
-        raise ClientException("The request was cut off") from error
 
 
 def _locale(request: HttpRequest) -> str | None:
