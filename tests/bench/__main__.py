@@ -45,6 +45,9 @@ class Plan(Struct, frozen=True):
     """How much is measured."""
 
     rounds: int
+    starts: int
+    """How often the servers are started anew for CPU: how a process happens to lie in memory makes a few
+    percent of it."""
     turns: int
     """Whole turns of each kind, per server and round."""
     burst_scale: int
@@ -68,6 +71,7 @@ class Plan(Struct, frozen=True):
 
 FULL = Plan(
     rounds=5,
+    starts=3,
     turns=80,
     burst_scale=2,
     window_s=1.0,
@@ -82,6 +86,7 @@ FULL = Plan(
 )
 QUICK = Plan(
     rounds=1,
+    starts=1,
     turns=80,
     burst_scale=2,
     window_s=1.0,
@@ -104,7 +109,10 @@ def main() -> None:
     begun = time.monotonic()
     figures = uvloop.run(measure(plan, sections))
     minutes = (time.monotonic() - begun) / 60
-    _print(f"{_machine()}; medians of {plan.rounds}; {minutes:.1f} minutes\n")
+    rounds = (
+        f"medians of {plan.rounds} rounds (CPU of turns: of {plan.starts} starts with {plan.rounds} each)"
+    )
+    _print(f"{_machine()}; {rounds}; {minutes:.1f} minutes\n")
     _print(report.comparison(figures, plan.streams) + "\n")
     if "pages" in sections:
         _print(report.pages(figures, plan.rows))
@@ -123,19 +131,27 @@ async def measure(plan: Plan, sections: set[str]) -> Figures:
                 _say(f"memory: {target.name}")
                 await warm_up(target, 48)
                 await measure_memory(target, figures, plan.streams)
-    if sections - {"memory"}:
+    if "turns" in sections:
+        for number in range(plan.starts):
+            async with started_servers() as servers:
+                await warm_up_all(servers)
+                await measure_cpu(servers, figures, plan, f"start {number + 1}")
+    if sections - {"memory", "turns"}:
         async with started_servers() as servers:
+            await warm_up_all(servers)
             await measure_warm(servers, figures, plan, sections)
     return figures
 
 
-async def measure_warm(servers: Servers, figures: Figures, plan: Plan, sections: set[str]) -> None:
-    """All but memory; the long lists last, since filling them makes work for later."""
+async def warm_up_all(servers: Servers) -> None:
+    """Have everything in place before anything is measured."""
     for target in servers.targets:
         _say(f"warming up: {target.name}")
         await warm_up(target, 160)
-    if "turns" in sections:
-        await measure_cpu(servers, figures, plan)
+
+
+async def measure_warm(servers: Servers, figures: Figures, plan: Plan, sections: set[str]) -> None:
+    """The rest; the long lists last, since filling them makes work for later."""
     if "latency" in sections:
         for number in range(plan.rounds):
             _say(f"time to first delta, round {number + 1}")
@@ -159,7 +175,7 @@ async def measure_survival(servers: Servers, figures: Figures, plan: Plan) -> No
     await measure_leftovers(servers, figures, plan.ended)
 
 
-async def measure_cpu(servers: Servers, figures: Figures, plan: Plan) -> None:
+async def measure_cpu(servers: Servers, figures: Figures, plan: Plan, start: str) -> None:
     """CPU of turns and deltas, server by server at each measurement: what slows the machine, slows all."""
     threads = {
         target.name: await open_threads(target, plan.long_threads)
@@ -172,7 +188,7 @@ async def measure_cpu(servers: Servers, figures: Figures, plan: Plan) -> None:
         partial(measure_single_deltas, figures=figures, window_s=plan.window_s),
     ]
     for number in range(plan.rounds):
-        _say(f"turns and deltas, round {number + 1}")
+        _say(f"turns and deltas, {start}, round {number + 1}")
         for measurement in measurements:
             for target in _rotated(servers.targets, number):
                 await measurement(target)
