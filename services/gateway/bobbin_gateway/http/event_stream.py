@@ -218,6 +218,7 @@ async def _send_all(reader: TurnReader, sender: Sender) -> None:
     try:
         while (frames := await reader.read()) is not None:
             await sender.send(frames or PING)
+            del frames  # not to be kept while the turn is silent
     except (StoreRefused, StoreUnavailable, Draining) as error:
         log.info("reader lost its turn", turn_id=reader.turn_id, reason=str(error))
         reader.stop()  # without a farewell: the turn goes on
