@@ -9,11 +9,14 @@ from bobbin_store import items, journal, threads
 from bobbin_store.database import EVERY_OWNER, Database, Row
 from bobbin_store.errors import NotFound
 
-# If the claimer is alive, declare dead whose lease has lapsed. One that is writing at this moment is passed
-# over. The claimer stays alive until the transaction ends.
+# If the claimer is alive, and has been without a gap for a lease's length (after a standstill, in which all
+# lapsed, the others had that long to renew), declare dead whose lease has lapsed. One that is writing at this
+# moment is passed over. The claimer stays alive until the transaction ends. A claim that had to wait goes by
+# when it began (`now()`): so it takes nobody for dead who lived then.
 DECLARE_DEAD = """
 WITH claimer AS MATERIALIZED (
-    SELECT FROM gateways WHERE id = $1 AND NOT dead AND lease_until > now() FOR SHARE
+    SELECT FROM gateways
+    WHERE id = $1 AND NOT dead AND lease_until > now() AND claims_from <= now() FOR SHARE
 ), lapsed AS MATERIALIZED (
     SELECT gateways.id FROM claimer, gateways
     WHERE gateways.id <> $1 AND NOT gateways.dead AND gateways.lease_until < now()
@@ -67,7 +70,8 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 async def claim(database: Database, gateway_id: str, wanted: ClaimTurns) -> ClaimedTurns:
     """Put turns that nobody runs under a gateway's lease, and give all that is known of them.
 
-    No two gateways get the same turn. One that is unknown, dead, or whose own lease has lapsed gets none.
+    No two gateways get the same turn. One that is unknown, dead, or that has not held its lease without a gap
+    for as long as one lasts gets none.
     """
     async with database.transaction(EVERY_OWNER) as session:
         if not await session.fetchval(DECLARE_DEAD, gateway_id):

@@ -13,10 +13,17 @@ NOBODY: Final = " released"
 
 # Register a gateway or renew its lease, unless it is dead; give up turns of its own ($5); find those to stop.
 # Giving up changes the gateway's row as well: so a journal write under way notices (see `journal.WRITE`).
+#
+# Who is new, or whose lease had lapsed, may claim a lease's length later. A renewal that had to wait goes by
+# when it began (`now()`): its lease is over the sooner, so a gap that it does not see the next one does.
 RENEW = """
 WITH renewed AS (
-    INSERT INTO gateways (id, lease_until) VALUES ($1, now() + $2)
-    ON CONFLICT ON CONSTRAINT gateways_pkey DO UPDATE SET lease_until = excluded.lease_until
+    INSERT INTO gateways (id, lease_until, claims_from) VALUES ($1, now() + $2, now() + $2)
+    ON CONFLICT ON CONSTRAINT gateways_pkey DO UPDATE SET
+        lease_until = excluded.lease_until,
+        claims_from = CASE
+            WHEN gateways.lease_until < now() THEN excluded.claims_from ELSE gateways.claims_from
+        END
     WHERE NOT gateways.dead
     RETURNING id
 ), released AS (

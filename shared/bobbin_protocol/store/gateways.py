@@ -47,7 +47,9 @@ class LeaseRenewed(Wire):
 class ClaimTurns(Wire):
     """``POST /v1/gateways/{gateway_id}/claims``: take over the turns of gateways whose lease has lapsed.
 
-    Those gateways are declared dead in the same transaction; released turns are taken over too.
+    Those gateways are declared dead in the same transaction; released turns are taken over too. Only who has
+    held its own lease without a gap for as long as one lasts gets any: after an outage everyone has had the
+    time to renew by then.
     """
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20

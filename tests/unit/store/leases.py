@@ -6,12 +6,15 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.unit.store.conftest import Store, begin
+
+LEASE_S = 60.0
 
 
 @pytest.fixture
@@ -22,16 +25,30 @@ async def admin(database_url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-async def alive(store: Store, *gateway_ids: str, lease_s: float = 60) -> None:
+async def alive(store: Store, *gateway_ids: str, lease_s: float = LEASE_S) -> None:
     """Gateways with a lease."""
     for gateway_id in gateway_ids:
         assert (await store.put(f"/gateways/{gateway_id}", {"lease_s": lease_s}))["alive"]
+
+
+async def settled(store: Store, admin: Any, *gateway_ids: str) -> None:
+    """Gateways that have held a lease for as long as one lasts: they may claim."""
+    await alive(store, *gateway_ids)
+    await admin.execute("UPDATE gateways SET claims_from = now() WHERE id = ANY ($1)", gateway_ids)
 
 
 async def lapse(admin: Any, gateway_id: str) -> None:
     """Let a lease lapse without waiting for it."""
     await admin.execute(
         "UPDATE gateways SET lease_until = now() - interval '1 second' WHERE id = $1", gateway_id
+    )
+
+
+async def time_passes(admin: Any, seconds: float) -> None:
+    """Let time go by for all leases without waiting for it."""
+    await admin.execute(
+        "UPDATE gateways SET (lease_until, claims_from) = (lease_until - $1::interval, claims_from - $1)",
+        timedelta(seconds=seconds),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from bobbin_store import claims
 from tests.unit.store.conftest import Store, begin
 from tests.unit.store.leases import (
+    LEASE_S,
     admin,
     alive,
     blocked,
@@ -19,7 +20,9 @@ from tests.unit.store.leases import (
     finish,
     held,
     lapse,
+    settled,
     text_of,
+    time_passes,
     turn,
     write,
 )
@@ -30,7 +33,7 @@ __all__ = ["admin"]
 async def test_the_turns_of_a_gateway_whose_lease_lapsed_come_with_all_that_is_known(
     store: Store, admin: Any
 ) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     begun = await turn(store, "u1", "gw_a")
     await turn(store.of("bob"), "u2", "gw_a")
     await cancel(store.of("bob"), "u2")
@@ -55,7 +58,7 @@ async def test_the_turns_of_a_gateway_whose_lease_lapsed_come_with_all_that_is_k
 
 
 async def test_a_claimed_turn_is_the_claimers_to_write_and_to_finish(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     assert len(await claim(store, "gw_b")) == 1
@@ -67,7 +70,7 @@ async def test_a_claimed_turn_is_the_claimers_to_write_and_to_finish(store: Stor
 
 async def test_who_lost_a_turn_is_not_told_that_its_end_was_stored(store: Store, admin: Any) -> None:
     """The claimer has ended it, and in the same state: but not with what the dead gateway has to say."""
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     assert len(await claim(store, "gw_b")) == 1
@@ -79,7 +82,7 @@ async def test_who_lost_a_turn_is_not_told_that_its_end_was_stored(store: Store,
 
 
 async def test_a_superseded_turn_is_claimed_until_it_has_ended(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await store.post("/turns", begin("u2", "t-u1", "add_user_message"))
     await lapse(admin, "gw_a")
@@ -88,7 +91,7 @@ async def test_a_superseded_turn_is_claimed_until_it_has_ended(store: Store, adm
 
 
 async def test_a_turn_whose_message_has_been_removed_is_claimed_without_it(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await store.delete("/threads/t-u1/items/m-u1")
     await lapse(admin, "gw_a")
@@ -99,7 +102,7 @@ async def test_a_turn_whose_message_has_been_removed_is_claimed_without_it(store
 async def test_turns_without_a_lease_and_turns_that_ended_are_nobodys_to_claim(
     store: Store, admin: Any
 ) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await store.post("/turns", begin("unleased", "t1"))
     await turn(store, "over", "gw_a")
     await finish(store, "over", "gw_a")
@@ -108,18 +111,22 @@ async def test_turns_without_a_lease_and_turns_that_ended_are_nobodys_to_claim(
 
 
 async def test_a_turn_under_the_lease_of_a_gateway_nobody_knows_is_claimed(store: Store, admin: Any) -> None:
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     await turn(store, "u1", "gw_forgotten")
     assert [claimed["turn_id"] for claimed in await claim(store, "gw_b")] == ["u1"]
 
 
-@pytest.mark.parametrize("state", ["unknown", "lapsed", "dead"])
-async def test_only_a_living_gateway_claims(store: Store, admin: Any, state: str) -> None:
-    await alive(store, "gw_a", "gw_b")
+@pytest.mark.parametrize("state", ["unknown", "new", "lapsed", "dead"])
+async def test_only_a_gateway_that_has_lived_for_a_leases_length_claims(
+    store: Store, admin: Any, state: str
+) -> None:
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
-    if state != "unknown":
+    if state == "new":
         await alive(store, "gw_c")
+    elif state != "unknown":
+        await settled(store, admin, "gw_c")
         await lapse(admin, "gw_c")
     if state == "dead":
         await admin.execute("UPDATE gateways SET dead = true WHERE id = 'gw_c'")
@@ -128,8 +135,36 @@ async def test_only_a_living_gateway_claims(store: Store, admin: Any, state: str
     assert len(await claim(store, "gw_b")) == 1
 
 
+async def test_who_is_heard_first_after_a_standstill_takes_nothing_from_who_is_heard_next(
+    store: Store, admin: Any
+) -> None:
+    """The store or its database stood still until all leases had lapsed: everyone has the time to renew."""
+    await settled(store, admin, "gw_a", "gw_b")
+    await turn(store, "u1", "gw_b")
+    await time_passes(admin, 2 * LEASE_S)
+    await alive(store, "gw_a")
+    assert await claim(store, "gw_a", running=[]) == []
+    await alive(store, "gw_b")
+    assert (await write(store, "gw_b", entry("u1", 1)))["written"] == ["u1"]
+
+
+async def test_who_does_not_come_back_after_a_standstill_is_dead_a_leases_length_later(
+    store: Store, admin: Any
+) -> None:
+    await settled(store, admin, "gw_a", "gw_b")
+    await turn(store, "u1", "gw_b")
+    await time_passes(admin, 2 * LEASE_S)
+    for _ in range(2):
+        await alive(store, "gw_a")
+        assert await claim(store, "gw_a") == []
+        await time_passes(admin, LEASE_S / 2)
+    await alive(store, "gw_a")
+    assert [claimed["turn_id"] for claimed in await claim(store, "gw_a")] == ["u1"]
+    assert not (await store.put("/gateways/gw_b", {"lease_s": 60}))["alive"]
+
+
 async def test_who_claims_with_a_limit_gets_the_rest_the_next_time(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     for number in range(5):
         await turn(store, f"u{number}", ["gw_a", "gw_gone", "gw_away"][number % 3])
     await lapse(admin, "gw_a")
@@ -150,7 +185,7 @@ async def test_a_claim_is_for_1_to_100_turns(store: Store, limit: int) -> None:
 
 
 async def test_claimers_at_once_never_get_the_same_turn(store: Store, admin: Any) -> None:
-    await alive(store, "gw_dead", "gw_b", "gw_c", "gw_d")
+    await settled(store, admin, "gw_dead", "gw_b", "gw_c", "gw_d")
     for number in range(30):
         await turn(store.of(f"o{number % 7}"), f"u{number}", "gw_dead")
     await lapse(admin, "gw_dead")
@@ -170,7 +205,7 @@ async def test_claimers_at_once_never_get_the_same_turn(store: Store, admin: Any
 
 
 async def test_a_turn_that_someone_else_is_taking_is_passed_over(store: Store, admin: Any) -> None:
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     for turn_id in ["u1", "u2"]:
         await turn(store, turn_id, "gw_gone")
     async with held(admin, "UPDATE turns SET gateway_id = 'gw_c' WHERE id = 'u1'"):
@@ -180,7 +215,7 @@ async def test_a_turn_that_someone_else_is_taking_is_passed_over(store: Store, a
 async def test_a_turn_that_ends_while_it_is_claimed_is_either_ended_or_claimed(
     store: Store, admin: Any
 ) -> None:
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     for number in range(10):
         turn_id = f"u{number}"
         await turn(store, turn_id, "gw_gone")
@@ -198,7 +233,7 @@ async def test_a_turn_that_ends_while_it_is_claimed_is_either_ended_or_claimed(
 
 async def test_a_claim_waits_for_no_thread(store: Store, admin: Any) -> None:
     """Someone writes to the thread at length; its turn is taken over all the same."""
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     await turn(store, "u1", "gw_gone")
     async with held(admin, "SELECT FROM threads FOR UPDATE"):
         assert len(await claim(store, "gw_b")) == 1
@@ -206,7 +241,7 @@ async def test_a_claim_waits_for_no_thread(store: Store, admin: Any) -> None:
 
 async def test_a_turn_whose_thread_is_deleted_meanwhile_is_left_out(store: Store, admin: Any) -> None:
     """Between the moment in which the turn is taken and the moment in which its thread is read."""
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     for turn_id in ["u1", "u2"]:
         await turn(store, turn_id, "gw_gone")
     async with held(admin, "LOCK TABLE threads IN ACCESS EXCLUSIVE MODE"):
@@ -218,7 +253,7 @@ async def test_a_turn_whose_thread_is_deleted_meanwhile_is_left_out(store: Store
 
 async def test_turns_of_a_lost_answer_come_again_to_who_says_what_it_runs(store: Store, admin: Any) -> None:
     """Whether it was the answer to a claim or to a begin that never reached the gateway."""
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     await turn(store, "u1", "gw_gone")
     await claim(store, "gw_b")
     await turn(store, "u2", "gw_b")
@@ -234,7 +269,7 @@ async def test_turns_of_a_lost_answer_come_again_to_who_says_what_it_runs(store:
 
 
 async def test_a_renewal_during_a_claim_waits_and_then_holds(store: Store, admin: Any) -> None:
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     async with held(admin, "SELECT FROM gateways WHERE id = 'gw_b' FOR SHARE"):
         renewal = asyncio.create_task(store.put("/gateways/gw_b", {"lease_s": 60}))
         await blocked(admin)
@@ -246,7 +281,7 @@ async def test_large_journals_come_one_claim_after_another_until_all_turns_have_
     store: Store, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "MOST_BYTES", 1)
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     turn_ids = {f"u{number}" for number in range(4)}
     for turn_id in turn_ids:
         await turn(store, turn_id, "gw_a")

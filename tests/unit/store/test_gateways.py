@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from tests.unit.store.conftest import Store, begin
-from tests.unit.store.leases import admin, alive, blocked, cancel, claim, finish, held, lapse, turn, write
+from tests.unit.store.leases import (
+    admin,
+    alive,
+    blocked,
+    cancel,
+    claim,
+    finish,
+    held,
+    lapse,
+    settled,
+    turn,
+    write,
+)
 
 __all__ = ["admin"]
 
@@ -25,7 +37,7 @@ async def test_a_gateway_is_registered_by_its_first_renewal_and_lives_as_long_as
 async def test_a_lapsed_lease_can_be_renewed_until_someone_has_declared_the_gateway_dead(
     store: Store, admin: Any
 ) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await lapse(admin, "gw_a")
     assert (await store.put("/gateways/gw_a", {"lease_s": 60}))["alive"]
     await lapse(admin, "gw_a")
@@ -48,7 +60,7 @@ async def test_a_renewal_that_comes_during_the_declaration_finds_the_gateway_dea
 async def test_a_declaration_that_comes_during_a_renewal_passes_the_gateway_over(
     store: Store, admin: Any
 ) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     async with held(admin, "UPDATE gateways SET lease_until = now() + interval '1 minute' WHERE id = 'gw_a'"):
@@ -71,7 +83,7 @@ async def test_a_renewal_names_the_turns_to_stop(store: Store, admin: Any) -> No
 
 
 async def test_released_turns_go_to_the_next_that_claims(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     for turn_id in ["u1", "u2", "u3"]:
         await turn(store, turn_id, "gw_a")
     await cancel(store, "u2")
@@ -86,7 +98,7 @@ async def test_released_turns_go_to_the_next_that_claims(store: Store, admin: An
 
 
 async def test_nobody_releases_turns_of_others(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     released = [{"owner_id": owner, "turn_id": "u1"} for owner in ["alice", "bob"]]
     assert (await store.put("/gateways/gw_b", {"lease_s": 60, "released": released}))["alive"]
@@ -94,7 +106,7 @@ async def test_nobody_releases_turns_of_others(store: Store, admin: Any) -> None
 
 
 async def test_a_dead_gateway_releases_nothing(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     await claim(store, "gw_b")

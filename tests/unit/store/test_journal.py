@@ -25,6 +25,7 @@ from tests.unit.store.leases import (
     held,
     journal_of,
     lapse,
+    settled,
     text_of,
     turn,
     write,
@@ -34,7 +35,7 @@ __all__ = ["admin"]
 
 
 async def test_what_is_written_is_what_another_gateway_reads(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     frames = [b'data: {"n": 1}\n\n', b"data: \xff\x00\n\n"]
     for number, data in enumerate(frames, 1):
@@ -68,7 +69,7 @@ async def test_a_repeat_changes_nothing_and_is_answered_alike(store: Store, admi
 
 
 async def test_a_chunk_repeated_in_another_slot_is_read_once(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await write(store, "gw_a", entry("u1", 1, 2), entry("u1", 3))
     await admin.execute(
@@ -142,7 +143,7 @@ async def test_a_turn_to_stop_is_named_and_still_written(store: Store, admin: An
 
 @pytest.mark.parametrize("gateway_id", ["gw_dead", "gw_unknown"])
 async def test_a_dead_or_unknown_gateway_writes_nothing(store: Store, admin: Any, gateway_id: str) -> None:
-    await alive(store, "gw_dead", "gw_b")
+    await settled(store, admin, "gw_dead", "gw_b")
     await lapse(admin, "gw_dead")
     await claim(store, "gw_b")
     await turn(store, "u1", gateway_id)
@@ -184,7 +185,7 @@ async def test_a_write_that_comes_during_a_release_is_refused_though_its_gateway
 
 
 async def test_while_a_write_is_under_way_its_gateway_is_not_declared_dead(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     # A lock on the turn's journal rows would stop the write itself: so we hold what the write holds.
@@ -197,7 +198,7 @@ async def test_while_a_write_is_under_way_its_gateway_is_not_declared_dead(store
 
 async def test_a_write_holds_up_the_declaration_for_as_long_as_it_takes(store: Store, admin: Any) -> None:
     """The write itself, stopped half way: it waits for a row that another transaction has just made."""
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a")
     await lapse(admin, "gw_a")
     async with held(
@@ -214,7 +215,7 @@ async def test_a_write_holds_up_the_declaration_for_as_long_as_it_takes(store: S
 
 async def test_writes_and_claims_at_once_leave_no_gap_and_no_doubt(store: Store, admin: Any) -> None:
     """Whatever was acknowledged is in the journal that the claimer got; what comes later is refused."""
-    await alive(store, "gw_b")
+    await settled(store, admin, "gw_b")
     for number in range(10):
         gateway_id, turn_id = f"gw_{number}", f"u{number}"
         await alive(store, gateway_id)

@@ -28,7 +28,7 @@ async def connection(empty_database_url: str) -> Any:
 
 
 def test_the_migrations_are_numbered_without_a_gap() -> None:
-    assert [migration.number for migration in all_migrations()] == [1, 2, 3, 4, 5]
+    assert [migration.number for migration in all_migrations()] == [1, 2, 3, 4, 5, 6]
 
 
 # What the store of a time had, by the number of its schema: something in every table, of two owners.
@@ -72,6 +72,10 @@ ROWS = {
     4: """
     INSERT INTO bobbin.turns (owner_id, id, thread_id, subject_id, context_seq, state, ended_at)
     VALUES ('b', 'action', 't', 'm', 2, 'cancelled', now());
+    """,
+    5: """
+    INSERT INTO bobbin.removed_blobs (owner_id, attachment_id, due_at)
+    VALUES ('a', 'swept', now() + interval '1 hour');
     """,
 }
 """Whoever adds a migration adds what the store of before had."""
@@ -170,12 +174,16 @@ async def test_the_store_works_with_what_an_earlier_number_left(
 async def test_a_turn_under_lease_of_an_earlier_number_is_taken_over_with_its_journal(
     connection: Any, empty_database_url: str
 ) -> None:
+    """By one that a store of before has registered, beside that of now: it claims at once, as it did."""
     await filled_at(connection, 3)
     await migrate_when_ready(empty_database_url, wait_s=5)
+    await connection.execute(
+        "INSERT INTO bobbin.gateways (id, lease_until) VALUES ('gw_o', now() + interval '1 minute')"
+    )
     async with running_app(empty_database_url) as http:
         store = Store(http, "a", "json")
-        await store.put("/gateways/gw_n", {"lease_s": 30})
-        claimed = await store.post("/gateways/gw_n/claims", {"limit": 5})
+        await store.put("/gateways/gw_o", {"lease_s": 30})
+        claimed = await store.post("/gateways/gw_o/claims", {"limit": 5})
     (turn,) = claimed["turns"]
     assert (turn["turn_id"], turn["message"]["id"], len(turn["journal"])) == ("u", "m", 1)
 

@@ -4,7 +4,7 @@ One call renews the lease for all turns. A process that was declared dead meanwh
 lets go of its turns and goes on under a new id. Only who has reached the store for as long as a lease lasts
 claims: after an outage of the store, or when all stood still, everyone else deserves the time to renew, too.
 And only when it has just been reached: a claim that waits at a store which stands still might be heard before
-the renewals of others.
+the renewals of others. (The store refuses whose lease lapsed meanwhile; a shorter outage it cannot see.)
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests.unit.store.conftest import (
     questions,
     retry,
 )
-from tests.unit.store.leases import admin, alive, claim, held, lapse, turn
+from tests.unit.store.leases import admin, alive, claim, held, lapse, settled, turn
 
 __all__ = ["admin"]
 
@@ -67,7 +67,7 @@ async def test_what_a_finish_replaces_stays_where_it_stands(store: Store) -> Non
 
 
 async def test_they_stay_when_the_gateway_dies(store: Store, admin: Any) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await turn(store, "u1", "gw_a", "t1")
     await store.post("/turns/u1/items", keep(hidden_context("effect", "t1"), gateway_id="gw_a"))
     await lapse(admin, "gw_a")

@@ -25,7 +25,7 @@ from tests.unit.store.conftest import (
     retry,
     widget,
 )
-from tests.unit.store.leases import admin, alive, blocked, claim, held, lapse
+from tests.unit.store.leases import admin, blocked, claim, held, lapse, settled
 
 __all__ = ["admin"]
 
@@ -382,7 +382,7 @@ async def test_a_request_sent_again_after_its_item_is_gone_is_refused_like_a_new
 async def test_a_turn_without_a_message_is_claimed_with_what_its_readers_are_told_first(
     store: Store, kind: str, admin: Any
 ) -> None:
-    await alive(store, "gw_a", "gw_b")
+    await settled(store, admin, "gw_a", "gw_b")
     await asked(store, SUBJECTS[kind][0])
     begun = await store.post("/turns", follows("u1", kind, gateway_id="gw_a"))
     await lapse(admin, "gw_a")
