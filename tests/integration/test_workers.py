@@ -111,6 +111,14 @@ async def test_a_killed_worker_is_replaced_and_its_turns_end(stack: Stack, side:
         assert errors_of(await Client(http).create("Hello", model="script:text=again")) == []
 
 
+async def test_workers_end_with_their_parent(stack: Stack) -> None:
+    """Nobody would look after them, and the port would be theirs and the next gateway's."""
+    orphans = workers(stack.gateway)
+    psutil.Process(stack.gateway.pid).kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, orphans, timeout=10)
+    assert (len(orphans), alive) == (3, [])
+
+
 async def until_workers(service: Service, count: int, *, without: int) -> None:
     async with asyncio.timeout(20):
         while len(found := workers(service)) != count or without in {worker.pid for worker in found}:  # noqa: ASYNC110

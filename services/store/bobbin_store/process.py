@@ -15,7 +15,6 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import ceil
-from multiprocessing import parent_process
 from pathlib import Path
 
 import msgspec
@@ -90,22 +89,14 @@ def serve(settings: Settings) -> None:
 
 
 def worker_app(settings: Settings) -> Application:
-    """Make the application inside a worker, and have the worker die with its parent."""
+    """The application of one worker process; granian calls it there."""
     begin_worker(NAME, settings.log_format, settings.log_level)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     return observed(
         create_app(settings),
         NAME,
         access_log=settings.access_log,
         requests=REQUESTS if settings.store_metrics_port else None,
     )
-
-
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @contextmanager

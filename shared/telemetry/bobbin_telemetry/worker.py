@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+from multiprocessing import parent_process
 
 from bobbin_telemetry.asgi import Application
 from bobbin_telemetry.logs import LogFormat, LogLevel, configure_logs
@@ -18,10 +20,18 @@ CPU."""
 
 
 def begin_worker(service: str, log_format: LogFormat, log_level: LogLevel) -> None:
-    """What a worker does first."""
+    """What a worker does first; from then on it ends with its parent, which nobody else could stop it for."""
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     gc.set_threshold(*_COLLECTIONS)
     configure_logs(service, log_format, log_level)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def observed(
