@@ -12,6 +12,7 @@ import pytest
 from httpx_sse import EventSource
 from msgspec import Struct, field
 
+from bobbin_store.embedded.server import EmbeddedServer
 from tests.client import Client, Event, check_event
 from tests.model import model_service
 from tests.processes import Service, running
@@ -24,6 +25,8 @@ class Cluster(Struct):
     store: Service
     model: Service
     gateways: list[Service]
+    database_url: str = ""
+    """Of the database in the store, for what its API does not tell; empty if it is another's."""
 
     def client(self, index: int = 0, **headers: str) -> Client:
         """A client of one gateway."""
@@ -40,9 +43,10 @@ class Cluster(Struct):
 def running_cluster(gateways: int = 2, **gateway_settings: str) -> Iterator[Cluster]:
     """A cluster of its own."""
     with ExitStack() as stack:
-        store = stack.enter_context(running(store_service(stack.enter_context(temporary_data()))))
+        data = stack.enter_context(temporary_data())
+        store = stack.enter_context(running(store_service(data)))
         model = stack.enter_context(running(model_service()))
-        bare = Cluster(store=store, model=model, gateways=[])
+        bare = Cluster(store=store, model=model, gateways=[], database_url=EmbeddedServer(data).dsn)
         yield stack.enter_context(more_gateways(bare, gateways, **gateway_settings))
 
 
@@ -54,7 +58,7 @@ def more_gateways(cluster: Cluster, count: int = 2, **gateway_settings: str) -> 
             stack.enter_context(running(gateway_service(cluster.store, cluster.model, **gateway_settings)))
             for _ in range(count)
         ]
-        yield Cluster(store=cluster.store, model=cluster.model, gateways=services)
+        yield Cluster(cluster.store, cluster.model, services, cluster.database_url)
 
 
 @pytest.fixture(scope="session")

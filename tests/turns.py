@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 from httpx_sse import EventSource
 
@@ -157,6 +158,21 @@ async def ended(
         while "ended_at" not in (record := await turn(cluster, turn_id, owner)):  # noqa: ASYNC110 (another process)
             await asyncio.sleep(0.01)
     return record
+
+
+async def deserted(cluster: Cluster, turn_id: str) -> None:
+    """Wait until the store knows that nobody reads a turn: a gateway has seen the last reader go."""
+    assert cluster.database_url
+    connection = await asyncpg.connect(cluster.database_url)
+    try:
+        async with asyncio.timeout(10):
+            while not await connection.fetchval(_DESERTED, turn_id):  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
+
+
+_DESERTED = "SELECT deserted_at IS NOT NULL AND joined_by IS NULL FROM bobbin.turns WHERE id = $1"
 
 
 async def journalled(cluster: Cluster, turn_id: str, events: int, owner: str = "local") -> None:

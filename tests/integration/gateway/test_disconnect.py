@@ -23,6 +23,7 @@ from tests.http2 import Http2
 from tests.turns import (
     asking,
     create,
+    deserted,
     ended,
     following,
     kinds,
@@ -231,7 +232,7 @@ async def test_who_sends_the_request_again_within_the_grace_period_gets_the_whol
     async with patient.client(0).http as here, patient.client(where).http as there:
         async with asking(here, body) as first:
             await first.read(deltas=5)
-        await asyncio.sleep(0.3)
+        await deserted(patient, first.turn_id)
         async with asking(there, body) as second:
             await second.read()
     assert second.turn_id == first.turn_id
@@ -251,7 +252,7 @@ async def test_who_follows_the_turn_within_the_grace_period_keeps_it_going(
     async with patient.client(0).http as here, patient.client(where).http as there:
         async with asking(here, create(unique("A story"), "script:deltas=200&delay_ms=20")) as first:
             await first.read(deltas=5)
-        await asyncio.sleep(0.3)
+        await deserted(patient, first.turn_id)
         async with following(there, first.turn_id) as second:
             await second.read()
     assert second.delta_count == 200
@@ -267,7 +268,7 @@ async def test_who_came_back_and_leaves_again_stops_the_answer_after_all(
     async with patient.client(0).http as here, patient.client(where).http as there:
         async with asking(here, body) as first:
             await first.read(deltas=5)
-        await asyncio.sleep(0.3)
+        await deserted(patient, first.turn_id)
         async with asking(there, body) as second:
             await second.read(deltas=10)
             await asyncio.sleep(GRACE_S + 0.5)

@@ -22,6 +22,7 @@ from tests.turns import (
     ask,
     asking,
     create,
+    deserted,
     ended,
     following,
     kinds,
@@ -65,7 +66,7 @@ def forgetful(cluster: Cluster) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def slow(cluster: Cluster) -> Iterator[Cluster]:
     """Two gateways whose own model takes its time: the one that retries are answered by."""
-    with more_gateways(cluster, MODEL="script:deltas=60&delay_ms=10") as one:
+    with more_gateways(cluster, MODEL="script:deltas=150&delay_ms=20") as one:
         yield one
 
 
@@ -249,20 +250,21 @@ async def test_a_retry_with_a_key_is_done_once(slow: Cluster, where: int) -> Non
 @WHERE
 @KIND
 @GRACE
-@pytest.mark.parametrize("after_s", [0.05, 0.6])
+@pytest.mark.parametrize("after_s", [0, 0.6])
 async def test_who_lost_the_connection_and_sends_again_is_heard_once_and_answered_whole(
     cluster: Cluster, patient: Cluster, kind: str, where: int, grace: str, after_s: float
 ) -> None:
     one = patient if grace == "in grace" else cluster
     text = unique("Tell me")
     async with one.client(0).http as here, one.client(where).http as there:
-        body = await request_of(kind, here, text, SLOW)
+        body = await request_of(kind, here, text, "script:deltas=150&delay_ms=20")
         async with asking(here, body) as first:
             await first.read(deltas=10)
+        await deserted(one, first.turn_id)
         await asyncio.sleep(after_s)
         second = await ask(there, body)
     assert answers_of(second.events) == [second.text]
-    assert second.delta_count == 80
+    assert second.delta_count == 150
     assert errors_of(second.events) == []
     assert await heard(one, body, text) == [["user_message", "assistant_message"]]
 
@@ -280,7 +282,7 @@ async def test_five_lost_connections_in_a_row_are_no_five_messages(
         for number, http in enumerate([here, there, there, here, there]):
             async with asking(http, body) as answer:
                 await answer.read(events=number)
-            await asyncio.sleep(0.2)
+            await deserted(one, answer.turn_id)
         last = await ask(there, body)
     assert last.delta_count == 200
     assert answers_of(last.events) == [last.text]
@@ -294,13 +296,14 @@ async def test_an_answer_that_was_done_meanwhile_is_told_to_who_sends_again(
 ) -> None:
     text = unique("Tell me")
     async with patient.client(0).http as here, patient.client(where).http as there:
-        body = await request_of(kind, here, text, "script:deltas=30&delay_ms=10")
+        body = await request_of(kind, here, text, SLOW)
         async with asking(here, body) as first:
             await first.read(deltas=5)
+        await deserted(patient, first.turn_id)
         await ended(patient, first.turn_id)
         second = await ask(there, body)
     assert second.turn_id == first.turn_id
-    assert second.delta_count == 30
+    assert second.delta_count == 80
     assert answers_of(second.events) == [second.text]
     assert await heard(patient, body, text) == [["user_message", "assistant_message"]]
 
@@ -326,6 +329,7 @@ async def test_within_the_window_it_is_the_same_message(forgetful: Cluster, wher
         body = await request_of("threads.add_user_message", here, text, SLOW)
         async with asking(here, body) as first:
             await first.read(deltas=3)
+        await deserted(forgetful, first.turn_id)
         await asyncio.sleep(WINDOW_S / 3)
         await ask(there, body)
     assert said_by_user(await stored(forgetful, body["params"]["thread_id"]))[1:] == [text]
@@ -339,7 +343,7 @@ async def test_a_retry_that_is_sent_again_is_done_once(slow: Cluster, where: int
         body = retry(before.thread_id, items[0]["id"])
         async with asking(here, body) as first:
             await first.read(deltas=5)
-        await asyncio.sleep(0.2)
+        await deserted(slow, first.turn_id)
         second = await ask(there, body)
     assert answers_of(second.events) == [second.text]
     assert kinds(await stored(slow, before.thread_id)) == ["user_message", "assistant_message"]
@@ -414,7 +418,7 @@ async def test_yes_again_after_it_was_sent_again_and_read_to_its_end(patient: Cl
         body = add(thread_id, "yes", "script:deltas=120&delay_ms=20")
         async with asking(here, body) as first:
             await first.read(deltas=5)
-        await asyncio.sleep(0.2)
+        await deserted(patient, first.turn_id)
         second = await ask(there, body)
         assert (second.turn_id, second.delta_count) == (first.turn_id, 120)
         third = await ask(there, body)
@@ -458,13 +462,13 @@ async def test_after_stop_the_same_text_is_one_message_answered_again(cluster: C
     """It cannot be told from a lost connection; the stopped answer makes room for the new one."""
     async with cluster.client(0).http as here, cluster.client(where).http as there:
         thread_id = (await ask(here, create(unique("Hello"), FAST))).thread_id
-        body = add(thread_id, "yes", "script:deltas=60&delay_ms=20")
+        body = add(thread_id, "yes", "script:deltas=150&delay_ms=20")
         async with asking(here, body) as stopped:
             await stopped.read(deltas=5)
         await ended(cluster, stopped.turn_id)
         again = await ask(there, body)
     assert again.turn_id != stopped.turn_id
-    assert again.delta_count == 60
+    assert again.delta_count == 150
     items = await stored(cluster, thread_id)
     assert kinds(items) == ["user_message", "assistant_message"] * 2
     assert text_of(items[-1]) == again.text
