@@ -67,10 +67,13 @@ class Sides(Struct):
 
     theirs: Callable[..., Awaitable[list[Event]]]
     ours: Callable[..., Awaitable[list[Event]]]
+    begun: asyncio.Event
+    """Set by the first part of an answer that is shown, on either side."""
 
 
 @pytest.fixture
 async def sides(model_server: ModelServer, recordings: object) -> AsyncIterator[Sides]:
+    begun = asyncio.Event()
     async with models_at(model_server.base_url) as config:
 
         def start(model: str, context: Any, tools: list[Any], **options: Any) -> RunResultStreaming:
@@ -82,19 +85,20 @@ async def sides(model_server: ModelServer, recordings: object) -> AsyncIterator[
         async def theirs(model: str, tools: list[Any], **options: Any) -> list[Event]:
             thread = ThreadMetadata(id="thr_1", created_at=NOW)
             context = AgentContext[Any].model_construct(thread=thread, store=NoStore(), request_context=None)
-            return await _events_of(stream_agent_response(context, start(model, context, tools, **options)))
+            result = start(model, context, tools, **options)
+            return await _events_of(stream_agent_response(context, result), begun)
 
         async def ours(
             model: str, tools: list[Any], *, show_tools: bool = True, **options: Any
         ) -> list[Event]:
             mine = turn()
             result = start(model, ChatContext(mine), tools, **options)
-            return await _events_of(stream_events(mine, result, show_tools=show_tools))
+            return await _events_of(stream_events(mine, result, show_tools=show_tools), begun)
 
-        yield Sides(theirs=theirs, ours=ours)
+        yield Sides(theirs=theirs, ours=ours, begun=begun)
 
 
-async def _events_of(stream: AsyncIterator[Any]) -> list[Event]:
+async def _events_of(stream: AsyncIterator[Any], begun: asyncio.Event) -> list[Event]:
     """The events, as JSON at the moment they come: the reference goes on changing its items."""
     events: list[Event] = []
     try:
@@ -105,6 +109,8 @@ async def _events_of(stream: AsyncIterator[Any]) -> list[Event]:
             )
             if ours:
                 check_event(events[-1])
+            if "delta" in events[-1].get("update", {}):
+                begun.set()
     except Exception:  # noqa: BLE001 (the reference raises what the SDK raises)
         events.append({"type": "error"})
     return events
@@ -364,16 +370,15 @@ async def test_a_client_tool_ends_the_turn_the_same_way(sides: Sides) -> None:
     assert mine[-1]["item"]["name"] == "locate"
 
 
-@input_guardrail
-async def nothing_is_allowed(*arguments: Any) -> GuardrailFunctionOutput:
-    """Trip, though not before the answer is under way."""
-    await asyncio.sleep(1)
-    return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
-
-
 async def test_what_was_shown_is_taken_back_when_a_guardrail_trips(sides: Sides) -> None:
+    @input_guardrail
+    async def nothing_is_allowed(*arguments: Any) -> GuardrailFunctionOutput:
+        await sides.begun.wait()
+        return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
+
     model = "script:deltas=200&delay_ms=15"
     theirs = await sides.theirs(model, [], input_guardrails=[nothing_is_allowed])
+    sides.begun.clear()
     mine = await sides.ours(model, [], input_guardrails=[nothing_is_allowed])
     for events in (theirs, mine):
         assert kinds_of(events) == [*ADDED, *DELTAS, "thread.item.removed", *ERROR]

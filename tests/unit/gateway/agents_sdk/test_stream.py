@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from agents import (
 
 from bobbin_gateway.agent import AgentError, Turn
 from bobbin_gateway.agents_sdk import stream_events
-from bobbin_protocol.events import ThreadItemAddedEvent, ThreadItemRemovedEvent
+from bobbin_protocol.events import ThreadItemAddedEvent, ThreadItemRemovedEvent, ThreadItemUpdatedEvent
 from bobbin_protocol.fold import ItemFold
 from tests.model import ModelServer
 from tests.sdk import calling, constant_tool
@@ -34,11 +35,14 @@ def begin(config: RunConfig, model: str, said: str = "Hello", **fields: Any) -> 
     return Runner.run_streamed(Agent(name="a", model=model, **fields), said, run_config=config)
 
 
-async def hear(turn: Turn, result: RunResultStreaming) -> Heard:
+async def hear(turn: Turn, result: RunResultStreaming, begun: asyncio.Event | None = None) -> Heard:
+    """All that is said; `begun` is set as soon as some of it is shown."""
     heard = Heard()
     try:
         async for event in stream_events(turn, result):
             heard.events.append(event)
+            if begun is not None and isinstance(event, ThreadItemUpdatedEvent):
+                begun.set()
     except AgentError as failure:
         heard.failure = failure
     return heard
@@ -68,28 +72,38 @@ async def test_an_answer_that_is_cut_short_is_kept_with_a_notice(config: RunConf
     assert heard.kinds[-1] == "notice"
 
 
-@input_guardrail
-async def refuse_message(*arguments: Any) -> GuardrailFunctionOutput:
-    await asyncio.sleep(1)
-    return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
+def refusing_message(begun: asyncio.Event) -> dict[str, Any]:
+    """Trips as soon as the answer is under way."""
+
+    @input_guardrail
+    async def refuse_message(*arguments: Any) -> GuardrailFunctionOutput:
+        await begun.wait()
+        return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
+
+    return {"input_guardrails": [refuse_message]}
 
 
-@output_guardrail
-async def refuse_answer(*arguments: Any) -> GuardrailFunctionOutput:
-    return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
+def refusing_answer(begun: asyncio.Event) -> dict[str, Any]:
+    @output_guardrail
+    async def refuse_answer(*arguments: Any) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info="", tripwire_triggered=True)
+
+    return {"output_guardrails": [refuse_answer]}
 
 
 @pytest.mark.parametrize(
     ("guardrail", "model", "allow_retry"),
     [
-        ({"input_guardrails": [refuse_message]}, "script:deltas=200&delay_ms=15", False),
-        ({"output_guardrails": [refuse_answer]}, calling({"look": {}}, text="Secret"), True),
+        (refusing_message, "script:deltas=200&delay_ms=15", False),
+        (refusing_answer, calling({"look": {}}, text="Secret"), True),
     ],
 )
 async def test_what_a_guardrail_forbids_is_taken_back(
-    config: RunConfig, guardrail: dict[str, Any], model: str, allow_retry: bool
+    config: RunConfig, guardrail: Callable[[asyncio.Event], dict[str, Any]], model: str, allow_retry: bool
 ) -> None:
-    heard = await hear(turn(), begin(config, model, tools=[constant_tool("look")], **guardrail))
+    begun = asyncio.Event()
+    result = begin(config, model, tools=[constant_tool("look")], **guardrail(begun))
+    heard = await hear(turn(), result, begun)
     assert heard.failure is not None
     assert heard.failure.allow_retry is allow_retry
     assert any(isinstance(event, ThreadItemAddedEvent) for event in heard.events)
