@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(180)
 
 Key = tuple[str, bool, int]
 
-DRAIN_NOTICE_S = 4
-"""As the proxies' files ask for it."""
+DRAIN_NOTICE_S = 5
+"""As the proxies' files ask for it: HAProxy's for the longest."""
 PAUSE_S = 4
 """How long whoever restarts gateways waits after one is ready: longer than it takes the proxies to see it."""
 TALK = "script:deltas=30&delay_ms=40"
