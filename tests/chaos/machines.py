@@ -15,6 +15,7 @@ import psutil
 from msgspec import Struct
 
 from bobbin_store.embedded.server import EmbeddedServer
+from bobbin_store.errors import CannotStart
 from tests.model import model_service
 from tests.postgres import readable_folder
 from tests.processes import Service
@@ -36,7 +37,7 @@ class Victim(Struct, kw_only=True):
     kind: str
     kill: Callable[[], None]
     revive: Callable[[], object]
-    """Start it again; returns when it is at work, or raises an AssertionError; blocks."""
+    """Start it again; returns when it is at work, or raises an AssertionError or CannotStart; blocks."""
     kill_part: Callable[[], None]
     """Kill only one of its processes, which it replaces itself."""
     await_part: Callable[[], object]
@@ -133,7 +134,7 @@ class Machines:
         while True:
             try:
                 await asyncio.to_thread(revive)
-            except AssertionError:  # as a supervisor: the port may not be free yet, the database not up
+            except (AssertionError, CannotStart):  # as a supervisor: a port may be taken, a database not up
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
@@ -175,7 +176,8 @@ class Machines:
         }
 
 
-_DEAD_S = 10
+_DEAD_S = 60
+"""A process that was killed is gone at once, but on a machine that is busy with other things."""
 _ONLY_A_PART = 0.2
 """How often only the worker of a service is killed, or a session of the database."""
 
