@@ -8,8 +8,8 @@ import re
 import signal
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -26,6 +26,9 @@ from tests.model import model_service
 from tests.monitoring import MONITORING, Scrape, names_in, scrape
 from tests.processes import Service, free_port, running
 from tests.stack import gateway_service, store_service, temporary_data
+
+LEASE_S = 40
+"""A new worker waits for its first lease for a quarter of this before it goes on without."""
 
 
 class Measured(Struct):
@@ -51,7 +54,8 @@ def measured() -> Iterator[Measured]:
         store = store_service(data, STORE_METRICS_PORT=str(ports[0]), STORE_WORKERS="2")
         stack.enter_context(running(store))
         model = stack.enter_context(running(model_service()))
-        gateway = gateway_service(store, model, GATEWAY_METRICS_PORT=str(ports[1]), GATEWAY_WORKERS="2")
+        settings = {"GATEWAY_METRICS_PORT": str(ports[1]), "GATEWAY_WORKERS": "2", "LEASE_S": str(LEASE_S)}
+        gateway = gateway_service(store, model, **settings)
         stack.enter_context(running(gateway))
         yield Measured(store=store, gateway=gateway, store_port=ports[0], gateway_port=ports[1])
 
@@ -145,14 +149,28 @@ async def test_what_a_killed_worker_counted_stays_and_how_it_stood_goes(measured
     )
     limit = told(before, "journal_buffer_limit_bytes")
     first, second = psutil.Process(measured.gateway.pid).children()
-    os.kill(first.pid, signal.SIGKILL)
-    seen = await until(measured.of_gateway, lambda now: told(now, "workers") == 1)
+    with standing_still(measured.store):  # so that no new worker is there before one was seen to be gone
+        os.kill(first.pid, signal.SIGKILL)
+        seen = await until(measured.of_gateway, lambda now: told(now, "workers") == 1)
     assert told(seen, "journal_buffer_limit_bytes") == limit / 2
     for name in ("turns_started_total", "turn_duration_seconds_count", "tokens_total"):
         assert told(seen, name) == told(before, name), name
     seen = await until(measured.of_gateway, lambda now: told(now, "ready") == 2)
     assert second.is_running()
     assert told(seen, "turns_started_total") == told(before, "turns_started_total")
+
+
+@contextmanager
+def standing_still(service: Service) -> Generator[None]:
+    """Within the block its workers do nothing."""
+    workers = psutil.Process(service.pid).children()
+    try:
+        for worker in workers:
+            worker.suspend()
+        yield
+    finally:
+        for worker in workers:
+            worker.resume()
 
 
 async def test_a_worker_that_hangs_is_seen(measured: Measured) -> None:
