@@ -186,7 +186,7 @@ async def test_an_agent_says_why_it_cannot_write_it_down(chat: Client) -> None:
 async def test_hidden_items_are_stored_while_their_turn_runs(chat: Client, one: Cluster) -> None:
     """Before its end, in the background; and stand in their place among the others afterwards."""
     effects = [hidden(1), hidden(2)]
-    text = script(says("before"), effects[0], 1.0, says("between"), effects[1], says("after"))
+    text = script(says("before"), effects[0], 3.0, says("between"), effects[1], says("after"))
     async with asking(chat.http, create(text, "any")) as answer:
         await answer.read(events=4)
         async with asyncio.timeout(5):

@@ -34,8 +34,8 @@ from tests.turns import (
 
 FAST = "script:deltas=3"
 SLOW = "script:deltas=40&delay_ms=15"
-RUNS = "script:deltas=200&delay_ms=15"
-"""Three seconds: whatever is to happen meanwhile happens, also on a busy machine."""
+RUNS = "script:deltas=600&delay_ms=15"
+"""Nine seconds: whatever is to happen meanwhile happens, also on a busy machine."""
 ENDLESS = "script:deltas=2000&delay_ms=20"
 LONG = "script:deltas=250&delay_ms=20"
 SILENT = "script:deltas=5&first_ms=30000"
@@ -179,7 +179,7 @@ async def test_five_messages_at_once_interrupt_each_other_in_turn(cluster: Clust
     order = said_by_user(items)
     check_order(items, dict(zip(texts, answers, strict=True)))
     by_text = dict(zip(texts, answers, strict=True))
-    assert by_text[order[-1]].delta_count == 200
+    assert by_text[order[-1]].delta_count == 600
     assert text_of(items[-1]) == by_text[order[-1]].text
     for text in texts:
         for said in await asked_of_model(cluster, text):
@@ -365,7 +365,7 @@ async def test_a_rejected_message_is_one_error_that_allows_another_try(
     assert second.events[0]["allow_retry"] is True
     assert second.events[0]["message"]
     assert (strict.status_code, strict.json()["code"]) == (409, "turn_running")
-    assert first.delta_count == 200
+    assert first.delta_count == 600
     assert fourth.delta_count == 3
     assert said_by_user(await stored(rejecting, thread_id))[1:] == ["first", "fourth"]
 
@@ -377,7 +377,7 @@ async def test_one_of_five_messages_at_once_is_taken(rejecting: Cluster) -> None
     answers = await all_at_once(rejecting, thread_id, texts, RUNS)
     taken = [answer for answer in answers if not errors_of(answer.events)]
     assert len(taken) == 1
-    assert taken[0].delta_count == 200
+    assert taken[0].delta_count == 600
     refused = [answer for answer in answers if answer is not taken[0]]
     assert [[event["type"] for event in answer.events] for answer in refused] == [["error"]] * 4
     assert len(said_by_user(await stored(rejecting, thread_id))) == 2

@@ -32,8 +32,8 @@ from tests.processes import Service, free_port, running
 from tests.stack import JWT_SECRET, gateway_service
 
 SLOW = "script:deltas=200&delay_ms=20"
-BRISK = "script:deltas=8&delay_ms=50"
-"""Long enough to be in the journal."""
+BRISK = "script:deltas=20&delay_ms=50"
+"""Long enough to be in the journal, also on a busy machine."""
 
 
 @pytest.fixture(scope="module")

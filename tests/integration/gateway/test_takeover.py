@@ -417,7 +417,7 @@ async def test_an_answer_made_in_the_background_is_completed_by_others(backgroun
     reading = Reading()
     pair = background_pair
     async with pair.client(0).http as first, pair.client(1).http as second:
-        reader = asyncio.create_task(read_until_cut(first, create("script:deltas=300&delay_ms=50"), reading))
+        reader = asyncio.create_task(read_until_cut(first, create("script:deltas=600&delay_ms=50"), reading))
         await reached(reading, 10)
         with killed(pair.gateways[0]):
             await reader
@@ -434,7 +434,7 @@ async def test_an_answer_made_in_the_background_is_completed_by_others(backgroun
     reading.check()
     assert errors_of(reading.events) == []
     assert answers_of(reading.events) == [deltas_of(reading.events)] == [text_of(items[1])]
-    assert delta_count(reading) == 300
+    assert delta_count(reading) == 600
     turn = await turn_of(pair, reading.turn_id)
     assert (turn["state"], turn["event_count"]) == ("completed", len(reading.events))
 
