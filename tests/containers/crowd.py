@@ -22,8 +22,8 @@ from tests.client import Client, Event, answers_of, deltas_of, errors_of, kinds_
 from tests.proxies import answers_cut
 from tests.stack import JWT_SECRET
 
-HABITS = Habits(turns=2, leaves=0.1, stops=0, words=(40, 80), delay_ms=(60, 140))
-"""Answers of five seconds, now and then a connection that is lost by itself."""
+HABITS = Habits(turns=2, leaves=0.1, stops=0, words=(40, 80), delay_ms=(80, 160))
+"""Answers of eight seconds, now and then a connection that is lost by itself."""
 
 SETTLE_S = 60.0
 

@@ -73,7 +73,7 @@ async def test_rolling_out_loses_nothing(project: Composed) -> None:
     Some clients cannot resume and send nothing again: they too get all of each answer.
     """
     before = project.containers()
-    async with crowd(project.url, users=62, plain=6) as people:
+    async with crowd(project.url, users=75, plain=6) as people:
         running = [await people.until_running(50)]
         began = time.monotonic()
         rolling = asyncio.create_task(asyncio.to_thread(project.run, "make", "-s", "roll"))

@@ -67,7 +67,7 @@ async def test_an_answer_goes_on_at_the_other_gateway(bobbin: Bobbin) -> None:
 async def test_rolling_out_under_load_is_noticed_by_nobody(bobbin: Bobbin) -> None:
     """Every store and gateway is replaced while 50 answers are read, and new ones begin."""
     least = 10**9
-    async with crowd(bobbin.proxy.url, users=56, plain=6) as people:
+    async with crowd(bobbin.proxy.url, users=75, plain=6) as people:
         for store in bobbin.stores:
             least = min(least, await people.until_running(50))
             await asyncio.to_thread(store.replace_after_the_new_one)
