@@ -95,8 +95,9 @@ def text_of(chunks: list[Any]) -> str:
 
 
 async def journal_of(admin: Any, turn_id: str) -> str:
-    """All that the journal has of a turn."""
-    rows = await admin.fetch("SELECT data FROM journal WHERE turn_id = $1 ORDER BY first", turn_id)
+    """All that the journal has of a turn; once what was written again when the next slot had begun."""
+    chunks = "SELECT DISTINCT ON (first, owner_id) data FROM journal WHERE turn_id = $1 ORDER BY first"
+    rows = await admin.fetch(chunks, turn_id)
     return b"".join(row["data"] for row in rows).decode()
 
 
