@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -36,20 +38,6 @@ from bobbin_store.settings import Settings
 
 def create_app(settings: Settings) -> Litestar:
     """Compose the store. The database at `settings.dsn` must be migrated before it is used."""
-
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
-        async with (
-            open_database(settings.dsn, settings) as database,
-            expiring(database),
-            watching(settings.dsn) as health,
-            measuring(database),
-        ):
-            app.state.settings = settings
-            app.state.database = database
-            app.state.health = health
-            yield
-
     api = Router(
         "/v1",
         before_request=require_token,
@@ -67,6 +55,7 @@ def create_app(settings: Settings) -> Litestar:
     )
     return Litestar(
         [api, *health.ROUTES],
+        state=State({"settings": settings}),
         lifespan=[lifespan],
         exception_handlers={
             StoreError: on_store_error,
@@ -77,6 +66,21 @@ def create_app(settings: Settings) -> Litestar:
         openapi_config=_openapi(),
         logging_config=None,
     )
+
+
+@asynccontextmanager
+async def lifespan(app: Litestar) -> AsyncGenerator[None]:
+    """What the routes need, from start to stop."""
+    settings = cast("Settings", app.state.settings)
+    async with (
+        open_database(settings.dsn, settings) as database,
+        expiring(database),
+        watching(settings.dsn) as health,
+        measuring(database),
+    ):
+        app.state.database = database
+        app.state.health = health
+        yield
 
 
 @asynccontextmanager

@@ -108,10 +108,17 @@ class Store:
 @asynccontextmanager
 async def running_app(dsn: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of an application of its own."""
-    app = create_app(Settings(store_token=TOKEN, database_url=dsn, **settings))
+    own = Settings(store_token=TOKEN, database_url=dsn, **settings)
+    app = _unused.pop() if _unused else create_app(own)
+    app.state.settings = own
     transport = httpx.ASGITransport(app)
     async with lifespan(app), httpx.AsyncClient(transport=transport, base_url="http://store") as http:
         yield http
+    _unused.append(app)
+
+
+_unused: list[Litestar] = []
+"""Applications that have stopped and can be started again: to compose one takes longer than most tests."""
 
 
 @asynccontextmanager
