@@ -19,11 +19,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from msgspec import Meta, Struct
 
@@ -49,9 +50,7 @@ class NotStarted(Exception):
 
 def main() -> int:
     """Run until a signal or until one of the processes ends."""
-    # SIGHUP: the terminal was closed; SIGINT: also where a shell has its background jobs ignore it
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, _interrupt)
+    _on_signals(_interrupt)
     environ = _environment()
     try:
         example = read_settings(ExampleSettings, environ)
@@ -203,8 +202,7 @@ def _watch(processes: dict[str, subprocess.Popen[bytes]]) -> int:
 
 def _stop(processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Stop the gateway first: it still has answers to store."""
-    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(again, signal.SIG_IGN)
+    _on_signals(signal.SIG_IGN)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     for process in reversed(processes.values()):
         if process.poll() is None:
@@ -223,7 +221,14 @@ def _stop_orphans(group: int) -> None:
         os.killpg(group, signal.SIGTERM)
 
 
+def _on_signals(action: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    """SIGHUP: the terminal was closed; SIGINT: also where a shell has its background jobs ignore it."""
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, action)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _on_signals(signal.SIG_IGN)  # once is enough: a second one must not end what stops the processes
     raise KeyboardInterrupt
 
 

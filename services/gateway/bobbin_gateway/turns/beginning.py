@@ -115,7 +115,7 @@ class Beginnings:
         engine = self._engine
         if engine.out_of_time:
             raise Draining
-        if not (engine.lease.registered or await engine.lease.renew()):
+        if not (engine.lease.is_held or await engine.lease.renew()):  # who stood still may be dead
             raise StoreUnavailable("the lease cannot be taken")
         gateway_id = engine.lease.gateway_id
         wanted = BeginTurn(

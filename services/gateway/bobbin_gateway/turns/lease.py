@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import structlog
 
@@ -45,19 +46,19 @@ class Lease:
         self._beginning: set[str] = set()
         self._new_to_claim: set[str] = set()
         """What began since the last claim was sent: if it is claimed, that is no reason to take it over."""
-        self.registered = False
-        """Whether the store knows this process, so that nobody takes its turns for orphans."""
         self._claims = True
         self._renewed = asyncio.Event()
         """Set by each renewal that was answered; claims wait for that."""
         self._reached_since: float | None = None
-        self._reached_at = 0.0
+        self._reached_at = -inf
 
     @property
     def is_held(self) -> bool:
-        """Whether turns can begin: the store, and its database, took our word within the last lease."""
-        now = asyncio.get_running_loop().time()
-        return self.registered and now - self._reached_at < self._lease_s
+        """Whether turns can begin: the store, and its database, took our word within the last lease.
+
+        Otherwise others may take what begins here for an orphan.
+        """
+        return asyncio.get_running_loop().time() - self._reached_at < self._lease_s
 
     def begins(self, turn_id: str) -> None:
         """A turn may begin under this lease: until `begun` the store may know more of it than we do."""
@@ -115,7 +116,6 @@ class Lease:
         for turn in released:
             self._released.pop(turn.turn_id, None)
         self._turns.stop(renewed.stop, CANCELLED)
-        self.registered = True
         now = asyncio.get_running_loop().time()
         if self._reached_since is None or now - self._reached_at > self._lease_s:
             self._reached_since = now
@@ -128,8 +128,7 @@ class Lease:
         for running in self._turns.all():
             running.lose()
         self.gateway_id = new_id("gateway")
-        self.registered = False
-        self._reached_since = None
+        self._reached_since, self._reached_at = None, -inf
         self._released.clear()
 
     def _may_claim(self) -> bool:
