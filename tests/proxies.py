@@ -150,7 +150,7 @@ def _caddy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Pro
 def _nginx(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Proxy:
     """Its file is filled in as the official image does it."""
     port = free_port()
-    ca = _certificate(folder) if http2 else None
+    ca = certificate(folder) if http2 else None
     if ca:
         (folder / "tls.conf").write_text(
             f"ssl_certificate {folder / 'tls.pem'};\nssl_certificate_key {folder / 'tls.pem'};\n"
@@ -174,7 +174,7 @@ def _nginx(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Pro
 
 def _haproxy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> Proxy:
     port = free_port()
-    ca = _certificate(folder) if http2 else None
+    ca = certificate(folder) if http2 else None
     tls = f" ssl crt {folder / 'tls.pem'} alpn h2,http/1.1" if http2 else ""
     return Proxy(
         "haproxy",
@@ -189,7 +189,7 @@ def _haproxy(folder: Path, gateway_port: int, names: Names, *, http2: bool) -> P
     )
 
 
-def _certificate(folder: Path) -> Path:
+def certificate(folder: Path) -> Path:
     """A certificate for this machine, signed by itself; in `tls.pem` it stands with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])

@@ -28,7 +28,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 0
     gateway_workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes")] = 1
 
-    store_url: Annotated[str, Meta(description="Where the store is")] = "http://127.0.0.1:8001"
+    store_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#:@\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?\Z",
+            description="Where the store is",
+        ),
+    ] = "http://127.0.0.1:8001"
     store_token: Annotated[str, Meta(min_length=16, description="The store's service token", extra=SECRET)]
     store_timeout_s: Annotated[float, Meta(gt=0, description="Longest wait for one call to the store, s")] = (
         10.0

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 
 from bobbin_gateway.metrics import STORE_CALL_SECONDS
+from bobbin_gateway.store_connections import Address, Answer, Connections
 from bobbin_protocol.items import StoredItem
 from bobbin_protocol.problem import Problem
 from bobbin_protocol.store import MSGPACK, OWNER_HEADER
@@ -63,9 +64,15 @@ def measured(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any,
 class StoreTransport:
     """Connections to one store. Those for vital calls are apart: whatever users do, they are there."""
 
-    def __init__(self, session: aiohttp.ClientSession, vital: aiohttp.ClientSession) -> None:
-        self._session = session
-        self._vital = vital
+    def __init__(self, address: Address, token: str, timeout_s: float) -> None:
+        self._path = address.path
+        self._headers = (
+            f"Host: {address.authority}\r\nAuthorization: Bearer {token}\r\n"
+            f"Accept: {MSGPACK}\r\nContent-Type: "
+        )
+        self._timeout_s = timeout_s
+        self._connections = Connections(address, _MOST_CONNECTIONS)
+        self._vital = Connections(address, _MOST_VITAL_CONNECTIONS)
 
     async def call(
         self,
@@ -84,9 +91,13 @@ class StoreTransport:
             StoreRefused: It says no.
             StoreUnavailable: It cannot be reached, or not understood.
         """
-        session = self._vital if vital else self._session
         with _span(method, path) as span:
-            content, media_type, status = await self._exchange(session, method, path, owner_id, body, query)
+            request = self._request(method, path, owner_id, body, query)
+            try:
+                status, media_type, content = await self._exchange(request, vital=vital)
+            except OSError as error:
+                reason = str(error) or type(error).__name__
+                raise StoreUnavailable(f"{method} {path}: {reason}") from error
             span.set({"http.response.status_code": status})
             if status < _FIRST_ERROR:
                 try:
@@ -97,36 +108,51 @@ class StoreTransport:
                     raise StoreUnavailable(f"{method} {path}: unreadable answer: {error}") from error
             raise _refusal(status, content, f"{method} {path}")
 
-    @staticmethod
-    async def _exchange(
-        session: aiohttp.ClientSession,
+    async def _exchange(self, request: bytes, *, vital: bool) -> Answer:
+        """Send a request; again if the store hung up, as on idle connections: every call may be repeated.
+
+        Raises:
+            OSError: It was in vain, or took too long.
+        """
+        connections = self._vital if vital else self._connections
+        async with asyncio.timeout(self._timeout_s):
+            try:
+                return await connections.exchange(request)
+            except TimeoutError:
+                raise
+            except OSError:
+                return await connections.exchange(request, anew=True)
+
+    def _request(
+        self,
         method: str,
         path: str,
         owner_id: str | None,
         body: msgspec.Struct | StoredItem | None,
         query: dict[str, str] | None,
-    ) -> tuple[bytes, str, int]:
-        """Send a request; again if the store hung up on an idle connection: every call may be repeated."""
+    ) -> bytes:
         headers = {} if owner_id is None else {OWNER_HEADER: owner_id}
         if request_id := current_request_id():
             headers[REQUEST_ID_HEADER] = request_id
         tracing.inject(headers)
+        media_type = MSGPACK
         try:
-            data = None if body is None else _encode(body)
+            content = b"" if body is None else _encode(body)
         except OverflowError:  # MessagePack has no form for whole numbers above 64 bits
-            data, headers["Content-Type"] = encode_json(body), _JSON
+            content, media_type = encode_json(body), _JSON
+        target = f"{path}?{urlencode(query)}" if query else path
+        lines = [f"{method} {self._path}{target} HTTP/1.1\r\n{self._headers}{media_type}\r\n"]
+        for name, value in headers.items():
+            if not value.isprintable():
+                raise ValueError(f"{name} has characters that no header can have")
+            lines.append(f"{name}: {value}\r\n")
+        lines.append(f"Content-Length: {len(content)}\r\n\r\n")
+        return "".join(lines).encode() + content
 
-        async def send() -> tuple[bytes, str, int]:
-            async with session.request(method, path, params=query, data=data, headers=headers) as response:
-                return await response.read(), response.content_type, response.status
-
-        try:
-            try:
-                return await send()
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                return await send()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreUnavailable(f"{method} {path}: {str(error) or type(error).__name__}") from error
+    def close(self) -> None:
+        """Hang up."""
+        self._connections.close()
+        self._vital.close()
 
 
 def _refusal(status: int, content: bytes, call: str) -> Exception:
@@ -142,22 +168,11 @@ def _refusal(status: int, content: bytes, call: str) -> Exception:
 @asynccontextmanager
 async def open_transport(url: str, token: str, timeout_s: float) -> AsyncGenerator[StoreTransport]:
     """Connections to a store that live as long as the block."""
-
-    def session(most_connections: int) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}", "Content-Type": MSGPACK, "Accept": MSGPACK},
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
-            connector=aiohttp.TCPConnector(
-                limit=most_connections, keepalive_timeout=30, ttl_dns_cache=_ADDRESSES_S
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),  # the store asks for neither
-        )
-
-    async with session(_MOST_CONNECTIONS) as users, session(_MOST_VITAL_CONNECTIONS) as vital:
-        yield StoreTransport(users, vital)
-    await asyncio.sleep(0)  # aiohttp: lets the transports of closed connections go
+    transport = StoreTransport(Address.of(url), token, timeout_s)
+    try:
+        yield transport
+    finally:
+        transport.close()
 
 
 def _span(method: str, path: str) -> tracing.Span:
@@ -172,10 +187,6 @@ def _span(method: str, path: str) -> tracing.Span:
 
 _MOST_CONNECTIONS = 32
 _MOST_VITAL_CONNECTIONS = 8
-_CONNECT_S = 3
-"""Longest wait for a connection: a machine that is gone says nothing at all."""
-_ADDRESSES_S = 1
-"""How long the store's addresses are good: less than it takes to replace one store after the other."""
 _JSON = "application/json"
 _FIRST_ERROR = 400
 _OWN_FAULT = frozenset({401, 500, 502, 503, 504})
