@@ -77,7 +77,6 @@ ELSEWHERE = {
     "bobbin_gateway/tools/mcp/session.py": "tested with test_connection.py and test_server_tool.py",
     "bobbin_gateway/tools/tool.py": "an interface: used by every tool under test",
     "bobbin_gateway/turns/answering.py": THROUGH_HTTP,
-    "bobbin_gateway/turns/beginning.py": "tests/integration/gateway/test_double_texting.py and test_joins.py",
     "bobbin_gateway/turns/desertion.py": "tests/integration/gateway/test_disconnect.py",
     "bobbin_gateway/turns/frames.py": "tests/integration/gateway/test_takeover.py and test_standing_items.py",
     "bobbin_gateway/turns/measures.py": "tests/integration/test_metrics.py",
