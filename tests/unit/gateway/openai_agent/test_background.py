@@ -156,13 +156,16 @@ async def test_an_answer_cut_while_it_waits_loses_nothing_that_was_said(
     agent: OpenAIAgent, model_server: ModelServer
 ) -> None:
     """All that was heard is behind the checkpoint while the model thinks of the next word."""
-    script = "script:text=abcd&size=1&delay_ms=60&first_ms=60"
+    script = "script:text=abcd&size=1&delay_ms=400&first_ms=400"
     whole = await hear(agent.respond(turn(model=script)))
-    for most in range(1, len(whole.events) - 3):
+
+    async def cut(most: int) -> None:
         first = turn(model=script)
-        journal = await read(agent.respond(first), first, most, linger_s=0.02)
+        journal = await read(agent.respond(first), first, most, linger_s=0.1)
         assert len(journal.safe) == len(journal.events)
         assert_same(await take_over(model_server, journal, successor()), whole)
+
+    await asyncio.gather(*(cut(most) for most in range(1, len(whole.events) - 3)))
 
 
 async def test_an_answer_can_be_handed_on_many_times(agent: OpenAIAgent) -> None:
@@ -389,7 +392,7 @@ async def test_an_answer_that_the_provider_has_forgotten_is_over(
     agent: OpenAIAgent, model_server: ModelServer
 ) -> None:
     """The user may try again, and what was said stays."""
-    chosen, seed = unique("deltas=50&delay_ms=20")
+    chosen, seed = unique("deltas=1000&delay_ms=20")
     journal = await begun(agent, chosen)
     await about(model_server, seed, "DELETE")
     heard = await take_over(model_server, journal, successor())
@@ -404,7 +407,7 @@ async def test_an_answer_that_someone_else_cancelled_is_over(
     agent: OpenAIAgent, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "_FIRST_PAUSE_S", 0.001)
-    chosen, seed = unique("deltas=50&delay_ms=20")
+    chosen, seed = unique("deltas=1000&delay_ms=20")
     journal = await begun(agent, chosen)
     await about(model_server, seed, "POST", "/cancel")
     heard = await take_over(model_server, journal, successor())

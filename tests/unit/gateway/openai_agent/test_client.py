@@ -93,18 +93,18 @@ async def test_silence_is_the_services_and_not_ours() -> None:
     async def reply(_body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         writer.write(start("200 OK") + piece(b"hello"))
         await writer.drain()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         writer.write(piece(b"again"))
         await writer.drain()
         await asyncio.Event().wait()
 
     async with (
         raw_server(reply) as server,
-        client_of(server, read_timeout_s=0.2) as client,
+        client_of(server, read_timeout_s=1) as client,
         open_body(await client.open_stream(PATH, b"{}")) as chunks,
     ):
         assert await anext(chunks) == b"hello"
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
         assert await anext(chunks) == b"again"
         with pytest.raises(httpx2.ReadTimeout):
             await asyncio.wait_for(anext(chunks), 5)

@@ -96,8 +96,9 @@ async def test_a_server_that_stays_away_is_said_to_be_away(
 
 
 async def test_a_restart_between_two_calls_is_not_noticed_by_the_model(
-    service: Service, tmp_path: Path
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "WAIT_S", 60)
     await asyncio.to_thread(service.start)
     async with opened(by_http(service.url)) as mcp:
         assert await call(mcp, "it__add", a=1, b=2) == "3"

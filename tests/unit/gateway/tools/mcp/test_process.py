@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import psutil
@@ -18,6 +19,8 @@ from bobbin_gateway.tools.mcp.limits import ServerGone
 from bobbin_gateway.tools.mcp.process import started
 
 MESSAGE = '{"jsonrpc":"2.0","method":"notifications/message"}'
+SLEEP = ["sleep", f"61.{uuid4().int % 10**9}"]
+"""A command that no other run of these tests has."""
 
 
 def program(source: str) -> Program:
@@ -70,8 +73,8 @@ async def test_a_server_that_reads_no_more_is_gone(monkeypatch: pytest.MonkeyPat
     [
         "import time; ready(); time.sleep(60)",
         "import signal, time; signal.signal(15, signal.SIG_IGN); ready(); time.sleep(60)",
-        "import subprocess, time; subprocess.Popen(['sleep', '61.5']); ready(); time.sleep(60)",
-        "import subprocess; subprocess.Popen(['sleep', '61.5']); ready()",
+        f"import subprocess, time; subprocess.Popen({SLEEP}); ready(); time.sleep(60)",
+        f"import subprocess; subprocess.Popen({SLEEP}); ready()",
         "ready()\nwhile True: print('x' * 100000)",
     ],
     ids=["does not look at its input", "does not mind SIGTERM", "has children", "left some", "talks on"],
@@ -82,7 +85,7 @@ async def test_a_server_that_will_not_end_is_ended(source: str, monkeypatch: pyt
     async with asyncio.timeout(20), started("it", program(source)) as (received, _):
         await received.receive()
     commands = [child.info["cmdline"] for child in psutil.process_iter(["cmdline"])]
-    assert ["sleep", "61.5"] not in commands
+    assert SLEEP not in commands
 
 
 async def test_leaving_by_cancellation_stops_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
