@@ -106,8 +106,11 @@ class Names(Service):
         os.kill(self.pid, signal.SIGHUP)
 
     def _write(self, addresses: Sequence[str]) -> None:
-        self._hosts.write_text("".join(f"{address} gateway\n" for address in addresses))
-        self._hosts.chmod(0o644)
+        """In one step: the server may be reading what it was told before."""
+        new = self._hosts.with_suffix(".new")
+        new.write_text("".join(f"{address} gateway\n" for address in addresses))
+        new.chmod(0o644)
+        new.replace(self._hosts)
 
     def _is_ready(self) -> bool:
         try:
