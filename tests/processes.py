@@ -15,9 +15,11 @@ import urllib.error
 import urllib.request
 import weakref
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 from tests.conftest import ROOT
 
@@ -134,6 +136,16 @@ def running(service: ServiceT) -> Generator[ServiceT]:
         yield service
     finally:
         service.stop()
+
+
+def workers_of(service: Service) -> list[psutil.Process]:
+    """Those processes of a service that serve."""
+    workers: list[psutil.Process] = []
+    for child in psutil.Process(service.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "bobbin_" in " ".join(child.cmdline()):
+                workers.append(child)
+    return workers
 
 
 def free_port() -> int:

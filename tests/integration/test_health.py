@@ -7,11 +7,12 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from bobbin_store.embedded.server import EmbeddedServer
 from bobbin_store.health import LOOK_EVERY_S, PATIENCE_S
@@ -20,6 +21,8 @@ from tests.model import model_service
 from tests.postgres import readable_folder
 from tests.processes import Service, running
 from tests.stack import gateway_service, store_service, temporary_data
+
+pytestmark = pytest.mark.timeout(180)
 
 LONGEST_PROBE_S = 1.0
 """A Kubernetes probe waits that long by default."""
@@ -42,13 +45,15 @@ def standing_still(home: Path) -> Iterator[None]:
     """Within the block no process of the database does anything, and none hangs up."""
     processes = [one for one in psutil.process_iter() if _works_in(one, home)]
     assert processes
-    for one in processes:
-        one.suspend()
     try:
+        for one in processes:
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                one.suspend()
         yield
     finally:
         for one in processes:
-            one.resume()
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
 
 
 def _works_in(process: psutil.Process, home: Path) -> bool:
@@ -59,17 +64,17 @@ def _works_in(process: psutil.Process, home: Path) -> bool:
 
 
 class Probes:
-    """Asks a service again and again whether it is ready."""
+    """Asks a service again and again whether it is ready; few answers take long."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
-        self.took_s: list[float] = []
+        self._took_s: list[float] = []
 
     async def status(self) -> int:
         """One answer."""
         began = time.monotonic()
         status = (await self._http.get("/health/ready")).status_code
-        self.took_s.append(time.monotonic() - began)
+        self._took_s.append(time.monotonic() - began)
         return status
 
     async def until(self, status: int, within_s: float) -> float:
@@ -78,6 +83,7 @@ class Probes:
         async with asyncio.timeout(within_s):
             while await self.status() != status:  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(0.05)
+        self._check()
         return time.monotonic() - began
 
     async def burst(self) -> set[int]:
@@ -91,16 +97,22 @@ class Probes:
         while time.monotonic() < end:
             assert await self.status() == status
             await asyncio.sleep(0.05)
+        self._check()
+
+    def _check(self) -> None:
+        """The machine may hold up a few of many; but where each one hangs, there are not many of them."""
+        slow = [took_s for took_s in self._took_s if took_s >= LONGEST_PROBE_S]
+        assert len(slow) <= 2 + len(self._took_s) // 20, slow
+        self._took_s.clear()
 
 
 @asynccontextmanager
 async def probing(service: Service) -> AsyncIterator[Probes]:
-    """At the end no probe has waited long, but for one or two that the machine itself held up."""
+    """At the end it is still alive."""
     async with httpx.AsyncClient(base_url=service.url, timeout=10) as http:
         probes = Probes(http)
         yield probes
         assert (await http.get("/health/live")).status_code == 200
-        assert len([took_s for took_s in probes.took_s if took_s >= LONGEST_PROBE_S]) <= 2
 
 
 async def test_a_store_knows_in_time_that_its_database_hangs() -> None:

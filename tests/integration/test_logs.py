@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx
 import jwt
+import pytest
 
 from tests.client import Client, errors_of, kinds_of, message
 from tests.model import ModelServer, model_service
 from tests.processes import Service, running
 from tests.stack import JWT_SECRET, STORE_TOKEN, gateway_service, store_service, temporary_data
+
+pytestmark = pytest.mark.timeout(180)
 
 API_KEY = "sk-the-key-of-the-model-service"
 FILES_SECRET = "the-secret-that-urls-are-signed-with"

@@ -132,6 +132,13 @@ def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def _is_gateway(process: psutil.Process) -> bool:
+    try:
+        return "bobbin_gateway" in process.cmdline()
+    except psutil.NoSuchProcess:  # another one, that has ended meanwhile
+        return False
+
+
 async def test_one_command_gives_a_chat_with_a_demo_model_and_ctrl_c_ends_all_of_it() -> None:
     with temporary_data() as data:
         with everything(data) as (url, process):
@@ -194,7 +201,7 @@ def test_an_impatient_operator_leaves_no_orphans() -> None:
 
 async def test_if_one_process_dies_the_others_stop_too() -> None:
     with temporary_data() as data, everything(data) as (_, process):
-        gateway = next(p for p in _family(process) if "bobbin_gateway" in p.cmdline())
+        gateway = next(one for one in _family(process) if _is_gateway(one))
         family = _family(process)
         gateway.kill()
         assert process.wait(40) == 1

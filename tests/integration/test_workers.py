@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -18,21 +18,29 @@ import pytest
 from tests.client import Client, answers_of, deltas_of, errors_of, message, thread_id_of
 from tests.cluster import Reading, begin, resume
 from tests.model import model_service
-from tests.processes import Service, running
+from tests.processes import Service, running, workers_of
 from tests.stack import Stack, gateway_service, store_service, temporary_data
+
+pytestmark = pytest.mark.timeout(180)
 
 LONG = "script:deltas=60&delay_ms=25"
 
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    """Three workers on each side."""
+    """Three workers on each side, all of which serve."""
     with ExitStack() as parts:
         data = parts.enter_context(temporary_data())
         store = parts.enter_context(running(store_service(data, STORE_WORKERS="3", LOG_FORMAT="json")))
         model = parts.enter_context(running(model_service()))
         gateway = gateway_service(store, model, GATEWAY_WORKERS="3", LEASE_S="3", LOG_FORMAT="json")
-        yield Stack(store=store, model=model, gateway=parts.enter_context(running(gateway)))
+        parts.enter_context(running(gateway))
+        for service in (store, gateway):
+            deadline = time.monotonic() + 20
+            while len(serving(service)) < 3:
+                assert time.monotonic() < deadline, service.log()
+                time.sleep(0.05)
+        yield Stack(store=store, model=model, gateway=gateway)
 
 
 @asynccontextmanager
@@ -42,10 +50,15 @@ async def connection(gateway: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-def workers(service: Service) -> list[psutil.Process]:
-    """Those processes that serve."""
-    children = psutil.Process(service.pid).children()
-    return [child for child in children if "bobbin_" in " ".join(child.cmdline())]
+def serving(service: Service) -> set[int]:
+    """Those workers that the kernel gives connections to."""
+    pids: set[int] = set()
+    for worker in workers_of(service):
+        with suppress(psutil.NoSuchProcess):
+            listening = [one for one in worker.net_connections() if one.status == psutil.CONN_LISTEN]
+            if service.port in {one.laddr.port for one in listening}:
+                pids.add(worker.pid)
+    return pids
 
 
 def request(**options: Any) -> dict[str, Any]:
@@ -76,7 +89,7 @@ async def test_a_turn_is_followed_on_whichever_worker(stack: Stack) -> None:
 @pytest.mark.parametrize("side", ["gateway", "store"])
 async def test_a_killed_worker_is_replaced_and_its_turns_end(stack: Stack, side: str) -> None:
     service: Service = getattr(stack, side)
-    before = {worker.pid for worker in workers(service)}
+    before = serving(service)
     assert len(before) == 3
     victim = psutil.Process(min(before))
     begun = asyncio.Semaphore(0)
@@ -113,15 +126,15 @@ async def test_a_killed_worker_is_replaced_and_its_turns_end(stack: Stack, side:
 
 async def test_workers_end_with_their_parent(stack: Stack) -> None:
     """Nobody would look after them, and the port would be theirs and the next gateway's."""
-    orphans = workers(stack.gateway)
+    orphans = workers_of(stack.gateway)
     psutil.Process(stack.gateway.pid).kill()
     _, alive = await asyncio.to_thread(psutil.wait_procs, orphans, timeout=10)
     assert (len(orphans), alive) == (3, [])
 
 
 async def until_workers(service: Service, count: int, *, without: int) -> None:
-    async with asyncio.timeout(20):
-        while len(found := workers(service)) != count or without in {worker.pid for worker in found}:  # noqa: ASYNC110
+    async with asyncio.timeout(30):
+        while len(found := serving(service)) != count or without in found:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

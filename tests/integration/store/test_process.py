@@ -18,12 +18,15 @@ from typing import Any
 import asyncpg
 import httpx
 import psutil
+import pytest
 
 from bobbin_store.embedded.server import EmbeddedServer
 from tests.conftest import ROOT
 from tests.postgres import readable_folder
-from tests.processes import Service, free_port, running
+from tests.processes import Service, free_port, running, workers_of
 from tests.stack import STORE_TOKEN
+
+pytestmark = pytest.mark.timeout(180)
 
 HEADERS = {"Authorization": f"Bearer {STORE_TOKEN}", "Bobbin-Owner": "alice"}
 
@@ -70,9 +73,11 @@ async def end_of(service: Service) -> int:
     return await asyncio.to_thread(service._process.wait, 20)
 
 
-def workers_of(service: Service) -> list[psutil.Process]:
-    children = psutil.Process(service.pid).children()
-    return [child for child in children if "bobbin_store" in " ".join(child.cmdline())]
+async def some(acknowledged: set[str]) -> None:
+    """Wait until there are some."""
+    async with asyncio.timeout(20):
+        while len(acknowledged) <= 10:  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.01)
 
 
 def refused_start(**environ: str) -> tuple[int, str]:
@@ -150,9 +155,7 @@ async def test_a_store_killed_with_9_starts_again_on_the_same_port_with_all_data
                     acknowledged.add(response.json()["id"])
 
         writers = [asyncio.create_task(write()) for _ in range(4)]
-        async with asyncio.timeout(20):
-            while len(acknowledged) <= 10:  # noqa: ASYNC110 (another process)
-                await asyncio.sleep(0.01)
+        await some(acknowledged)
         os.kill(service.pid, signal.SIGKILL)  # the parent alone: its workers must not live on
         await asyncio.gather(*writers)
     assert service.stop() == -signal.SIGKILL
@@ -210,7 +213,7 @@ async def test_a_killed_embedded_database_comes_back_without_loss(folder: Path) 
                     acknowledged.add(body["id"])
 
             writers = [asyncio.create_task(write(number)) for number in range(4)]
-            await asyncio.sleep(0.2)
+            await some(acknowledged)
             first = next(psutil.Process(int(line)) for line in pid_file(folder)[:1])
             first.kill()
             await asyncio.gather(*writers)
