@@ -63,8 +63,12 @@ def more_gateways(cluster: Cluster, count: int = 2, **gateway_settings: str) -> 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One cluster for all tests that do not break it."""
-    with running_cluster() as one:
+    """One cluster for all tests that do not break it.
+
+    A long lease changes nothing but how long a gateway waits for another that is to stop a turn, or for the
+    store, on a busy machine.
+    """
+    with running_cluster(LEASE_S="15") as one:
         yield one
 
 

@@ -188,7 +188,7 @@ async def journalled(cluster: Cluster, turn_id: str, events: int, owner: str = "
 
 async def outcomes(cluster: Cluster, text: str) -> list[str]:
     """How the requests to the model that hold a text ended."""
-    async with httpx.AsyncClient(base_url=cluster.model.url) as http:
+    async with httpx.AsyncClient(base_url=cluster.model.url, timeout=30) as http:
         answer = await http.get("/requests", params={"contains": text})
     return [request["outcome"] for request in answer.json()["requests"]]
 

@@ -19,7 +19,7 @@ from tests.turns import ask, asking, create, store_of, stored
 @pytest.fixture(scope="module")
 def one(cluster: Cluster) -> Iterator[Cluster]:
     """A gateway whose agent can do everything."""
-    settings = {"GATEWAY_AGENT": "tests.scripted:scripted", "TURN_TIMEOUT_S": "4"}
+    settings = {"GATEWAY_AGENT": "tests.scripted:scripted", "TURN_TIMEOUT_S": "7"}
     with more_gateways(cluster, 1, **settings) as gateway:
         yield gateway
 
@@ -186,10 +186,10 @@ async def test_an_agent_says_why_it_cannot_write_it_down(chat: Client) -> None:
 async def test_hidden_items_are_stored_while_their_turn_runs(chat: Client, one: Cluster) -> None:
     """Before its end, in the background; and stand in their place among the others afterwards."""
     effects = [hidden(1), hidden(2)]
-    text = script(says("before"), effects[0], 3.0, says("between"), effects[1], says("after"))
+    text = script(says("before"), effects[0], 4.0, says("between"), effects[1], says("after"))
     async with asking(chat.http, create(text, "any")) as answer:
         await answer.read(events=4)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(4):
             while "hidden_context_item" not in str(seen := await stored(one, answer.thread_id)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert [item["type"] for item in seen] == ["user_message", "hidden_context_item"]

@@ -55,7 +55,7 @@ async def test_hidden_items_are_stored_and_not_sent(chat: Client, stack: Stack) 
     events = await chat.create("hidden")
     assert "hidden_context_item" not in str(events)
     headers = {"authorization": f"Bearer {stack.store_token}", "bobbin-owner": "local"}
-    async with httpx.AsyncClient(base_url=stack.store.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=stack.store.url, headers=headers, timeout=30) as http:
         page = await http.get(f"/v1/threads/{thread_id_of(events)}/items", params={"hidden": "true"})
     assert "hidden_context_item" in {item["type"] for item in page.json()["data"]}
 

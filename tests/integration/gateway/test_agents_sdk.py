@@ -54,7 +54,7 @@ async def test_the_next_turn_knows_what_was_done_in_this_one(chat: Client, stack
     thread_id = thread_id_of(await chat.create("How is the weather?", model=model))
     events = await chat.say(thread_id, "say:And now?")
     assert answers_of(events) == ["And now?"]
-    async with httpx.AsyncClient(base_url=stack.model.url) as http:
+    async with httpx.AsyncClient(base_url=stack.model.url, timeout=30) as http:
         answer = await http.get("/requests", params={"contains": "Ulan Bator"})
     told = answer.json()["requests"][-1]["body"]["input"]
     assert [entry.get("role") or entry["type"] for entry in told] == [

@@ -43,7 +43,7 @@ async def test_a_new_thread_streams_its_answer_in_the_references_order(client: C
 async def test_the_answer_arrives_while_the_model_still_speaks(client: Client) -> None:
     """The system before this one never really streamed."""
     clock = asyncio.get_running_loop().time
-    model = "script:deltas=40&delay_ms=50"
+    model = "script:deltas=60&delay_ms=50"
     async with client.stream("threads.create", input=message("Hello", model=model)) as events:
         times = [clock() async for event in events if event["type"] == "thread.item.updated"]
     assert times[-1] - times[0] > 0.3
@@ -72,7 +72,7 @@ async def test_a_second_message_is_answered_with_the_first_in_the_models_context
     thread_id = thread_id_of(await client.create(first))
     await client.say(thread_id, "Who am I?")
 
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         found = (await http.get(f"{stack.model.url}/requests?contains=Who+am+I")).json()["requests"]
     assert first in json.dumps(found[-1]["body"])
     items = (await client.call("items.list", thread_id=thread_id, order="asc"))["data"]
@@ -167,7 +167,7 @@ async def test_a_model_must_be_on_offer(stack: Stack) -> None:
 
 
 async def test_a_model_can_name_the_thread_without_holding_up_the_answer(stack: Stack) -> None:
-    settings = {"TITLE_MODEL": "script:text=A+fine+title&head_ms=150"}
+    settings = {"TITLE_MODEL": "script:text=A+fine+title&head_ms=150", "TITLE_WAIT_S": "20"}
     with running(gateway_service(stack.store, stack.model, **settings)) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
             chat = Client(http)
@@ -189,7 +189,7 @@ async def test_without_a_title_from_the_model_the_first_words_do(stack: Stack, m
 
 async def test_several_workers_lose_nothing_of_messages_that_cross(stack: Stack) -> None:
     """Neither worker knows of the other's turn; both users have read their answer."""
-    with running(gateway_service(stack.store, stack.model, GATEWAY_WORKERS="2")) as gateway:
+    with running(gateway_service(stack.store, stack.model, GATEWAY_WORKERS="2", LEASE_S="15")) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
             thread_id = thread_id_of(await Client(http).create("Hello"))
 

@@ -165,8 +165,8 @@ async def test_who_vanishes_is_noticed_by_failed_keepalives(
     text = unique("A story")
     async with connected(http, watchful) as client:
         await client.ask(create(text, model))
-        vanish(client.socket)
         began = time.monotonic()
+        vanish(client.socket)
         record = await ended(watchful, client.turn_id, within_s=15)
         took_s = time.monotonic() - began
     assert record["state"] == "cancelled"

@@ -77,7 +77,7 @@ async def all_at_once(cluster: Cluster, thread_id: str, texts: list[str], model:
 
 async def asked_of_model(cluster: Cluster, text: str) -> list[list[str]]:
     """What the user had said, as the model was told in each request that holds the text."""
-    async with httpx.AsyncClient(base_url=cluster.model.url) as http:
+    async with httpx.AsyncClient(base_url=cluster.model.url, timeout=30) as http:
         listing = (await http.get("/requests", params={"contains": text})).json()
     return [_said(request["body"]) for request in listing["requests"]]
 
@@ -243,7 +243,9 @@ async def test_five_messages_at_once_are_answered_one_after_the_other(queueing: 
         assert (await asked_of_model(queueing, text))[0] == order[:number]
     await check_one_after_the_other(queueing, answers)
     by_text = dict(zip(texts, answers, strict=True))
-    assert watch.seen == [by_text[text].turn_id for text in order[1:]]
+    ran = iter(by_text[text].turn_id for text in order[1:])
+    assert watch.seen
+    assert all(turn_id in ran for turn_id in watch.seen), "in this order; a look may have missed one"
 
 
 async def test_messages_on_one_gateway_are_answered_in_the_order_they_came(queueing: Cluster) -> None:

@@ -19,7 +19,7 @@ from tests.processes import Service
 from tests.stack import gateway_service, store_service, temporary_data
 from tests.turns import Answer, add, asking
 
-LONG = "script:deltas=300&delay_ms=20"
+LONG = "script:deltas=400&delay_ms=20"
 ENDLESS = "script:deltas=100000&delay_ms=20"
 
 
@@ -82,7 +82,7 @@ async def test_a_gateway_that_stops_finishes_its_answers_and_takes_no_new_ones(
         await tab.until(lambda now: now.ended)
     assert errors_of(seen) == []
     assert answers_of(seen) == [deltas_of(seen)]
-    assert len(deltas_of(seen)) == 1200
+    assert len(deltas_of(seen)) == 1600
 
 
 async def test_an_answer_that_outlasts_the_grace_period_ends_with_a_word(cluster: Cluster) -> None:

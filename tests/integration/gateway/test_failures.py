@@ -79,6 +79,7 @@ async def test_silence_has_an_end(stack: Stack) -> None:
     with running(gateway_service(stack.store, stack.model, **settings)) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
             chat = Client(http)
+            await chat.create("Hello")  # the first turn of a process takes it longer
             answers = await asyncio.gather(*(chat.create("Hello", model=model) for model in said))
             for events, has_text in zip(answers, said.values(), strict=True):
                 assert [error["allow_retry"] for error in errors_of(events)] == [True]
@@ -95,6 +96,7 @@ async def test_an_answer_without_end_is_stopped_by_its_size(stack: Stack) -> Non
     assert [error["allow_retry"] for error in errors_of(events)] == [True]
 
 
+@pytest.mark.timeout(120)
 async def test_while_the_store_is_away_nobody_is_left_without_an_answer() -> None:
     """Begin fails clearly; a running answer waits, is stored when the store is back, and nothing is lost."""
     with temporary_data() as data, running(model_service()) as model:

@@ -32,8 +32,8 @@ from tests.processes import Service, free_port, running
 from tests.stack import JWT_SECRET, gateway_service
 
 SLOW = "script:deltas=200&delay_ms=20"
-BRISK = "script:deltas=8&delay_ms=125"
-"""A second, which is long enough to be in the journal, also on a busy machine; but few events."""
+BRISK = "script:deltas=8&delay_ms=175"
+"""More than a second, which is long enough to be in the journal, also on a busy machine; but few events."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,8 @@ async def test_a_second_tab_sees_a_new_thread_and_its_answer_as_it_streams(
     here, there = cluster.client(0), cluster.client(elsewhere)
     async with here.http, there.http, listening(there.http) as tab:
         seen: list[Event] = []
-        async with here.stream("threads.create", input=message("A story", model=SLOW)) as events:
+        model = "script:deltas=300&delay_ms=20"
+        async with here.stream("threads.create", input=message("A story", model=model)) as events:
             async for event in events:
                 seen.append(event)
                 if len(deltas_of(seen)) > 100:
@@ -239,7 +240,7 @@ async def test_a_feed_does_not_keep_an_answer_alive_that_nobody_asked_for_any_mo
 
 
 async def test_a_reader_that_never_reads_is_let_go_and_holds_up_nobody(cluster: Cluster) -> None:
-    settings = {"SEND_TIMEOUT_S": "2", "MAX_OUTPUT_BYTES": "40000000"}
+    settings = {"SEND_TIMEOUT_S": "5", "MAX_OUTPUT_BYTES": "40000000"}
     with running(gateway_service(cluster.store, cluster.model, **settings)) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http, listening(http) as tab:
             with socket.socket() as deaf:
@@ -247,9 +248,9 @@ async def test_a_reader_that_never_reads_is_let_go_and_holds_up_nobody(cluster: 
                 deaf.connect(("127.0.0.1", gateway.port))
                 deaf.sendall(b"GET /chatkit/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 await asyncio.sleep(0.2)
-                seen = await Client(http).create("All of it", model="script:deltas=4000&size=1000")
+                seen = await Client(http).create("All of it", model="script:deltas=400&size=10000")
                 await tab.until(lambda now: len(now.of_thread(thread_id_of(seen))) >= len(seen))
-                await asyncio.sleep(3)
+                await asyncio.sleep(7)
                 late = await asyncio.to_thread(_read_to_end, deaf)
     assert tab.of_thread(thread_id_of(seen)) == seen
     assert len(deltas_of(seen)) == 4_000_000
@@ -387,7 +388,7 @@ async def test_two_hundred_feeds_cost_one_call_to_the_store_per_look(cluster: Cl
         await asyncio.sleep(2)
         idle, idle_s = calls.count("POST /v1/watch"), time.monotonic() - began
         began, before = time.monotonic(), len(calls)
-        seen = await other.create("To all", model="script:deltas=30&delay_ms=50")
+        seen = await other.create("To all", model="script:deltas=30&delay_ms=100")
         for tab in tabs:
             await tab.until(lambda now: len(now.of_thread(thread_id_of(seen))) >= len(seen), 30)
         looks = (time.monotonic() - began) / 0.2

@@ -457,6 +457,9 @@ async def test_what_a_turn_had_said_is_kept_when_its_gateway_dies(mortals: Clust
         reading = Reading()
         await begin(here, request, reading, events=events)
         await journalled(mortals, reading.turn_id, events)
+        async with asyncio.timeout(15):
+            while "hidden_context_item" not in str(await stored(mortals, thread_id)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         mortals.gateways[0].kill()
         try:
             record = await ended(mortals, reading.turn_id, within_s=PATIENCE_S)

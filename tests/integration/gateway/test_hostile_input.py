@@ -224,6 +224,6 @@ async def test_nothing_of_the_inside_shows_in_an_error(client: Client) -> None:
 
 
 async def test_after_all_of_this_the_gateway_still_answers(client: Client, stack: Stack) -> None:
-    async with httpx.AsyncClient(base_url=stack.gateway.url) as http:
+    async with httpx.AsyncClient(base_url=stack.gateway.url, timeout=30) as http:
         assert (await http.get("/health/ready")).status_code == 200
     assert json.dumps(await client.create("Hello"))

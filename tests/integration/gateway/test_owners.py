@@ -86,7 +86,7 @@ async def test_anothers_thread_is_a_404_like_one_that_never_was(user: Callable[[
     ids=["none", "nonsense", "other secret", "expired", "no subject", "alg none", "never expires", "cookie"],
 )
 async def test_an_unknown_caller_is_a_401(gateway: Service, credentials: dict[str, str]) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
         response = await http.post("/chatkit", json=LIST, headers=credentials)
     assert response.status_code == 401
     assert response.json()["code"] == "unauthorized"
@@ -102,7 +102,7 @@ async def test_a_cookie_counts_only_from_an_allowed_origin(
     headers = {"cookie": f"session={token('ada')}"}
     if origin is not None:
         headers["origin"] = gateway.url if origin == "own" else origin
-    async with httpx.AsyncClient(base_url=gateway.url) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as http:
         assert (await http.post("/chatkit", json=LIST, headers=headers)).status_code == status
 
 

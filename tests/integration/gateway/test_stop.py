@@ -36,7 +36,8 @@ async def stored_items(stack: Stack, thread_id: str, *types: str) -> list[dict[s
     """All items of the thread, hidden ones too, as soon as they are of these types."""
     headers = {"authorization": f"Bearer {stack.store_token}", "bobbin-owner": "local"}
     items: list[dict[str, Any]] = []
-    async with httpx.AsyncClient(base_url=stack.store.url, headers=headers) as http, asyncio.timeout(20):
+    client = httpx.AsyncClient(base_url=stack.store.url, headers=headers, timeout=30)
+    async with client as http, asyncio.timeout(20):
         while [item["type"] for item in items] != list(types):
             page = await http.get(f"/v1/threads/{thread_id}/items", params={"order": "asc", "hidden": "true"})
             items = page.json()["data"]
@@ -128,7 +129,7 @@ async def test_messages_that_arrive_together_are_heard_one_after_the_other(clien
 
 
 async def test_a_name_given_during_the_answer_stays(client: Client) -> None:
-    body = message("Tell me a story", model="script:deltas=20&first_ms=3000")
+    body = message("Tell me a story", model="script:deltas=20&first_ms=5000")
     async with client.stream("threads.create", input=body) as events:
         thread_id = (await anext(events))["thread"]["id"]
         await client.call("threads.update", thread_id=thread_id, title="My name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -71,7 +72,7 @@ def calling(*calls: tuple[str, Any], text: str = "Done.") -> tuple[str, str]:
 
 async def asked(stack: Stack, seed: str) -> list[dict[str, Any]]:
     """The bodies of what the model was asked."""
-    async with httpx.AsyncClient(base_url=stack.model.url) as http:
+    async with httpx.AsyncClient(base_url=stack.model.url, timeout=30) as http:
         found = (await http.get("/requests", params={"contains": seed})).json()
     return [request["body"] for request in found["requests"]]
 
@@ -83,9 +84,9 @@ async def tool_names(stack: Stack, chat: Client) -> set[str]:
 
 
 async def test_tools_of_both_kinds_are_used_seen_and_remembered(chat: Client, stack: Stack) -> None:
-    for _ in range(50):  # the MCP server is connected to in the background
-        if any(name.startswith("sums__") for name in await tool_names(stack, chat)):
-            break
+    async with asyncio.timeout(20):  # the MCP server is connected to in the background
+        while not any(name.startswith("sums__") for name in await tool_names(stack, chat)):
+            pass
     model, seed = calling(("whoami", {}), ("sums__add", {"a": 19, "b": 23}))
     events = await chat.create("Who am I, and what is 19 + 23?", model=model)
     assert answers_of(events) == ["Done."]

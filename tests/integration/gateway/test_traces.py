@@ -112,7 +112,7 @@ def calling(*calls: tuple[str, Any]) -> tuple[str, str]:
 
 async def received(bobbin: Traced, seed: str) -> list[dict[str, Any]]:
     """What the model was asked, with headers."""
-    async with httpx.AsyncClient(base_url=bobbin.model.url) as http:
+    async with httpx.AsyncClient(base_url=bobbin.model.url, timeout=30) as http:
         return (await http.get("/requests", params={"contains": seed})).json()["requests"]
 
 
@@ -217,7 +217,7 @@ async def test_who_comes_back_to_a_turn_is_linked_to_it(bobbin: Traced, http: ht
     first, _, traceparent = a_traceparent()
     body = {
         "type": "threads.create",
-        "params": {"input": message("A long story", model="script:deltas=40&delay_ms=50")},
+        "params": {"input": message("A long story", model="script:deltas=80&delay_ms=50")},
     }
     headers = {"chatkit-resumable": "1", "content-type": "application/json", "traceparent": traceparent}
     async with http.stream("POST", "/chatkit", content=json.dumps(body), headers=headers) as response:

@@ -83,7 +83,7 @@ async def create(client: Client, data: bytes, name: str, mime_type: str) -> dict
 async def put(attachment: dict[str, Any], data: bytes, **headers: str) -> httpx.Response:
     """Send the bytes as the upload descriptor says: with no credentials."""
     upload = attachment["upload_descriptor"]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         return await http.request(
             upload["method"], upload["url"], content=data, headers=upload["headers"] | headers
         )
@@ -104,7 +104,7 @@ async def attach_directly(client: Client, data: bytes, name: str, mime_type: str
 
 async def fetch(url: str) -> httpx.Response:
     """As an image in a page of someone else: without credentials."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         return await http.get(url, headers={"origin": "https://cdn.platform.openai.com"})
 
 

@@ -66,7 +66,7 @@ async def test_an_erased_owner_leaves_no_bytes(files: Cluster, ada: Client, owne
 
 async def test_attachments_that_nobody_sends_are_removed_and_expired_urls_refused() -> None:
     settings = {
-        "ATTACHMENT_KEEP_S": "4",
+        "ATTACHMENT_KEEP_S": "8",
         "ATTACHMENT_SWEEP_S": "0.3",
         "UPLOAD_URL_S": "1",
         "PUBLIC_URL": "https://chat.example/bobbin/",

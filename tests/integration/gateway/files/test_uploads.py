@@ -33,7 +33,7 @@ async def test_an_image_is_uploaded_in_two_steps_and_seen(files: Cluster, ada: C
     assert attachment["upload_descriptor"]["url"].startswith(files.gateways[0].url)
     assert (await fetch(attachment["preview_url"])).status_code == 404
     method, _, form = way.partition(" ")
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         body: dict[str, Any] = {"files": {"file": ("x", PNG)}} if form else {"content": PNG}
         response = await http.request(method, attachment["upload_descriptor"]["url"], **body)
     assert response.status_code == 200, response.text
@@ -60,7 +60,7 @@ async def test_a_preview_can_be_drawn_by_any_page_and_do_nothing_there(ada: Clie
 async def test_a_page_of_an_allowed_origin_may_upload(ada: Client) -> None:
     url = (await create(ada, PNG, "a.png", "image/png"))["upload_descriptor"]["url"]
     for origin, allowed in [("https://page.example", True), ("https://evil.example", False)]:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=30) as http:
             asking = {
                 "origin": origin,
                 "access-control-request-method": "PUT",
