@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from multiprocessing import parent_process
 
@@ -20,7 +21,12 @@ CPU."""
 
 
 def begin_worker(service: str, log_format: LogFormat, log_level: LogLevel) -> None:
-    """What a worker does first; from then on it ends with its parent, which nobody else could stop it for."""
+    """What a worker does first; from then on it ends with its parent, which nobody else could stop it for.
+
+    Also before it serves: a signal to stop is not lost on the handlers that it has from its parent.
+    """
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_DFL)  # until granian sets its own
     gc.freeze()  # what was loaded before the fork is never garbage: a collection would copy all its pages
     gc.set_threshold(*_COLLECTIONS)
     configure_logs(service, log_format, log_level)

@@ -1,9 +1,13 @@
-"""What stands around the application of a worker."""
+"""What a worker does before it serves, and what stands around its application."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
 from bobbin_telemetry.metrics import RequestMetrics
@@ -11,6 +15,22 @@ from bobbin_telemetry.requests import Answering
 from bobbin_telemetry.worker import observed
 
 REQUESTS = RequestMetrics("worker_requests_test")
+
+STARTING = """
+import os, signal, time
+from bobbin_telemetry.worker import begin_worker
+signal.signal(signal.{stop}, lambda *_: None)  # as a parent does that only notes it
+begin_worker("bobbin-test", "json", "warning")
+os.kill(os.getpid(), signal.{stop})
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_stop_while_it_starts_ends(stop: signal.Signals) -> None:
+    program = STARTING.format(stop=stop.name)
+    done = subprocess.run([sys.executable, "-c", program], timeout=20, check=False)
+    assert done.returncode == -stop
 
 
 async def app(_scope: Any, _receive: Any, send: Any) -> None:
