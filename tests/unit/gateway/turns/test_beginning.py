@@ -50,7 +50,7 @@ async def test_a_gateway_that_stood_still_for_longer_than_its_lease_begins_no_tu
         begun_by.append(body["gateway_id"])
         raise Refused(NOT_FOUND)
 
-    settings = replace(SETTINGS, lease_s=0.2)
+    settings = replace(SETTINGS, lease_s=2.0)
     async with (
         broken_store(lease=renew, turns=begin) as store,
         asyncio.timeout(10),
