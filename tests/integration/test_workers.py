@@ -134,7 +134,7 @@ async def test_workers_end_with_their_parent(stack: Stack) -> None:
 
 async def until_workers(service: Service, count: int, *, without: int) -> None:
     async with asyncio.timeout(30):
-        while len(found := serving(service)) != count or without in found:  # noqa: ASYNC110
+        while len(found := serving(service)) != count or without in found:  # noqa: ASYNC110 (processes)
             await asyncio.sleep(0.05)
 
 

@@ -193,6 +193,10 @@ class _Connection(asyncio.Protocol):
             self._fail(f"what the server said is not HTTP/1.1: {error}")
             self.close()
 
+    def on_message_begin(self) -> None:
+        if self._answer is None or self._answer.done():
+            self.close()  # whoever asks next must not get what stands here too much
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
             self._media_type = value.partition(b";")[0].strip().lower().decode("latin-1")

@@ -458,7 +458,7 @@ async def test_what_a_turn_had_said_is_kept_when_its_gateway_dies(mortals: Clust
         await begin(here, request, reading, events=events)
         await journalled(mortals, reading.turn_id, events)
         async with asyncio.timeout(15):
-            while "hidden_context_item" not in str(await stored(mortals, thread_id)):  # noqa: ASYNC110
+            while "hidden_context_item" not in str(await stored(mortals, thread_id)):  # noqa: ASYNC110 (its store)
                 await asyncio.sleep(0.02)
         mortals.gateways[0].kill()
         try:
